@@ -1,0 +1,71 @@
+/* The script engine as net/ and the shards see it: a struct of functions that lua/ fills and that
+ * net/main.c hands on.
+ *
+ * Ownership: an application (struct script_app) is one loaded version of the user's file; its route
+ * table is immutable and shared by all shards. Each shard makes a VM of it in its own thread.
+ * Threads: as said at each function. */
+#ifndef CONCAVE_SHARD_SCRIPT_H
+#define CONCAVE_SHARD_SCRIPT_H
+
+#include "shard/procedure.h"
+
+struct script_app;
+struct script_route_info;
+
+struct script_options {
+    const char *file;        /* the application, a path */
+    const char *resources;   /* folder of templates; for later */
+    size_t vm_bytes_max;     /* --lua-memory-max */
+    size_t key_bytes_max;
+    size_t value_bytes_max;
+    unsigned shards;
+};
+
+enum route_match {
+    ROUTE_FOUND,
+    ROUTE_UNKNOWN,    /* 404 */
+    ROUTE_BAD_METHOD, /* 405; allow lists the methods it takes */
+};
+
+struct script_engine {
+    /* Loads the file once to learn its routes. Main thread. On failure: ST_INVALID (the application's
+     * fault) or ST_NOMEM, with file:line and the reason in error. */
+    enum status (*app_open)(
+        const struct script_options *options, struct script_app **app, struct buf *error);
+    /* After all its VMs are closed. Main thread. */
+    void (*app_close)(struct script_app *app);
+
+    /* A shard's VM, made and used in that shard's thread. Errors as app_open. */
+    enum status (*vm_open)(
+        struct script_app *app, unsigned shard, struct script_vm **vm, struct buf *error);
+    void (*vm_close)(struct script_vm *vm);
+    /* Bytes that the VM holds, for the metrics. The VM's thread. */
+    size_t (*vm_bytes)(const struct script_vm *vm);
+
+    /* Finds the route of /fn/PATH (path is what follows "/fn/", percent-encoded) and fills
+     * request->route and request->params; decoded params are put into scratch, which must outlive the
+     * request. allow gets "GET, POST" for ROUTE_BAD_METHOD. Any thread. */
+    enum route_match (*match)(const struct script_app *app, struct slice method, struct slice path,
+        struct request *request, struct buf *scratch, struct buf *allow);
+    /* The app's routes, for status, metrics and check: the pattern, kind and methods of route index,
+     * false past the last. Any thread. */
+    bool (*route_at)(const struct script_app *app, unsigned index, struct script_route_info *info);
+    /* The index of a route in that list. */
+    unsigned (*route_index)(const struct script_route *route);
+
+    /* Procedures: a request to a route; the on("first_run") and on("start") functions (which answer
+     * ST_OK at once when the application has none). */
+    const struct procedure *handler;
+    const struct procedure *first_run;
+    const struct procedure *on_start;
+};
+
+struct script_route_info {
+    struct slice pattern; /* "transfer", "user/:id" */
+    struct slice kind;    /* "json", "html", "text" */
+    struct slice methods; /* "GET, POST"; empty = any */
+    struct slice file;
+    unsigned line;
+};
+
+#endif
