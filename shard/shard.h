@@ -1,0 +1,92 @@
+/* A shard: one part of the keyspace with everything that happens to it, as a step function.
+ *
+ * Messages and calls come in, messages and finished calls go out through struct shard_env; time is
+ * passed in. A shard does no I/O, takes no lock and starts no thread, so all shards can run on one
+ * thread under a seed. In the server net/worker.c gives each shard a thread, a libevent loop and a
+ * mailbox.
+ *
+ * Ownership: the creator owns the shard; the shard owns its treap, marks and transactions. A submitted
+ * call belongs to the shards until env->released.
+ * Threads: after shard_open_data everything here is for the shard's own thread, but for the functions
+ * that say "any thread".
+ * Neighbours in the walk of a request: net/conn.c -> shard_submit -> shard/coordinator.c ->
+ * shard/participant.c -> core/wal.c -> shard/gate.c -> net/conn.c. */
+#ifndef CONCAVE_SHARD_SHARD_H
+#define CONCAVE_SHARD_SHARD_H
+
+#include "core/slots.h"
+#include "core/stats.h"
+#include "core/wal.h"
+#include "shard/procedure.h"
+#include "shard/script.h"
+
+struct shard;
+
+struct shard_env {
+    void *ctx;
+    /* Hands msg to a shard (also to the sender's own). Never fails. */
+    void (*send)(void *ctx, unsigned to, struct msg *msg);
+    /* At home: the call has committed or ended; the connection's next request may start. Its reply is
+     * complete but may not leave yet. */
+    void (*committed)(void *ctx, struct call *call);
+    /* At home, after committed: the reply may leave; the call is the home's again. */
+    void (*released)(void *ctx, struct call *call);
+};
+
+struct shard_options {
+    unsigned index;
+    unsigned shards;
+    const struct slots *slots;
+    struct wal *wal;
+    struct stats *stats;       /* thread index = shard index */
+    uint64_t hash_seed;        /* wal_salt */
+    uint64_t random_seed;      /* of back-off and treap priorities */
+    size_t key_bytes_max;
+    size_t value_bytes_max;
+    size_t memory_max;         /* keys and values over all shards; 0 = none */
+    unsigned calls_max;        /* in flight on a shard; past it ST_BUSY */
+    struct shard_peers *peers; /* what shards may see of each other without a message */
+    struct shard_env env;
+};
+
+/* Few atomics that all shards share: load of each shard, bytes of data, the metrics' ids. Made before
+ * the shards, freed after them. label_count: call->label is below it; label_names[i] is the route
+ * pattern for the metrics. NULL if memory ran out. */
+struct shard_peers *shard_peers_create(
+    unsigned shards, struct stats *stats, const char *const *label_names, unsigned label_count);
+void shard_peers_destroy(struct shard_peers *peers);
+
+MUST_USE enum status shard_create(const struct shard_options *options, struct shard **shard);
+/* Nothing may be in flight. */
+void shard_destroy(struct shard *shard);
+
+/* Recovery, before the shard's thread touches its data: applies one operation of the log. ST_OK;
+ * ST_NOMEM. */
+MUST_USE enum status shard_replay(
+    struct shard *shard, uint64_t lsn, enum wal_op op, struct slice key, uint64_t hash, struct slice value);
+
+/* The VM in which calls of scripts start from now on (NULL: none). */
+void shard_set_vm(struct shard *shard, struct script_vm *vm);
+
+/* Takes a call in at its home. Ends in env.released, at the earliest in a later call of this file.
+ * A shard with calls_max in flight answers ST_BUSY and leaves the call with the caller. */
+MUST_USE enum status shard_submit(struct shard *shard, struct call *call, uint64_t now_ns);
+
+/* Takes one message in. */
+void shard_deliver(struct shard *shard, struct msg *msg, uint64_t now_ns);
+
+/* One turn after the mailbox has been drained: preempted attempts, timers, gated replies. True if work
+ * is left that should not wait for an event. */
+bool shard_turn(struct shard *shard, uint64_t now_ns);
+
+/* When shard_turn next has something to do for a timer; UINT64_MAX: never. */
+uint64_t shard_next_ns(const struct shard *shard);
+
+/* Calls submitted here or running here, messages of ours out: 0 means that nothing is in flight. */
+unsigned shard_in_flight(const struct shard *shard);
+
+/* Numbers for status and metrics. Any thread; relaxed. */
+uint64_t shard_peers_keys(const struct shard_peers *peers, unsigned shard);
+uint64_t shard_peers_bytes(const struct shard_peers *peers, unsigned shard);
+
+#endif
