@@ -1,8 +1,9 @@
 /* A shard's own allocator: blocks of size classes carved from chunks, for one thread.
  *
- * Small blocks (up to SLAB_SMALL_MAX bytes) are rounded up to a class: every 8 bytes up to 512, then
- * eight classes a doubling (the idea of segregated free lists is in Wilson et al. 1995, section 3.6).
- * There is no header: whoever frees a block says how long it is. Larger blocks come from malloc.
+ * Small blocks (up to SLAB_SMALL_MAX bytes) are rounded up to a class: every 8 bytes up to 512,
+ * then eight classes a doubling (the idea of segregated free lists is in Wilson et al. 1995,
+ * section 3.6). There is no header: whoever frees a block says how long it is. Larger blocks come
+ * from malloc.
  *
  * Ownership: a block is the caller's until slab_free or slab_destroy, whichever is first. Chunks of
  * small blocks go back to the system only at slab_destroy, and a chunk serves one class for good;
@@ -45,10 +46,12 @@ struct slab {
 
 /* An empty allocator; takes nothing from the system yet. */
 void slab_init(struct slab *slab);
-/* Gives all blocks back to the system, those still in use too. The slab is empty and usable again. */
+/* Gives all blocks back to the system, those still in use too. The slab is empty and usable again.
+ */
 void slab_destroy(struct slab *slab);
 
-/* A block of at least `bytes` bytes, aligned to 8; NULL if there is none. Its content is arbitrary. */
+/* A block of at least `bytes` bytes, aligned to 8; NULL if there is none. Its content is arbitrary.
+ */
 void *slab_alloc(struct slab *slab, size_t bytes);
 /* Gives a block back; `bytes` as it was asked for. NULL is fine. */
 void slab_free(struct slab *slab, void *block, size_t bytes);

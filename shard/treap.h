@@ -29,8 +29,8 @@
 #define TREAP_KEY_BYTES_MAX UINT16_MAX
 #define TREAP_VALUE_BYTES_MAX (UINT32_MAX - 4096u)
 #define TREAP_KEYS_MAX (UINT32_MAX - 1u)
-/* Levels. A node of n random keys is deeper than d with probability below (2e ln n / d)^d, which for
- * this bound and 2^32 keys is under 2^-280; a tree that breaks it is a bug, and asserted. */
+/* Levels. A node of n random keys is deeper than d with probability below (2e ln n / d)^d, which
+ * for this bound and 2^32 keys is under 2^-280; a tree that breaks it is a bug, and asserted. */
 #define TREAP_DEPTH_MAX 256
 
 /* An immutable value: replaced as a whole, never changed in place. */
@@ -83,13 +83,15 @@ struct treap_staged {
     bool fresh;
 };
 
-/* Copies the value, and the key if it is absent, and reserves its place in the index. Reads and walks
- * see nothing of it. ST_OK; ST_NOMEM (also for a key, value or number of keys past the limits above). */
+/* Copies the value, and the key if it is absent, and reserves its place in the index. Reads and
+ * walks see nothing of it. ST_OK; ST_NOMEM (also for a key, value or number of keys past the limits
+ * above). */
 MUST_USE enum status treap_stage_put(struct treap *treap, struct slice key, uint64_t hash,
     struct slice value, struct treap_staged *out);
-/* Makes a staged put visible with this version, which must not be lower than the key's. If the key was
- * absent at the staging it may have appeared since: its value is then replaced. If it was present it
- * must not have been deleted since: whoever staged it holds the key (a mark, or the same step). */
+/* Makes a staged put visible with this version, which must not be lower than the key's. If the key
+ * was absent at the staging it may have appeared since: its value is then replaced. If it was
+ * present it must not have been deleted since: whoever staged it holds the key (a mark, or the same
+ * step). */
 void treap_install_put(struct treap *treap, struct treap_staged *staged, uint64_t version);
 /* Gives a staged put back unseen. */
 void treap_discard(struct treap *treap, struct treap_staged *staged);
@@ -115,15 +117,16 @@ uint64_t treap_range_lsn(const struct treap *treap);
 /* Says false to end the walk. Must not change the treap. */
 typedef bool treap_visit(void *ctx, const struct treap_node *node);
 
-/* Declares a range read: from here on, writes are carried up so that treap_fingerprint notices them.
- * treap_walk does this by itself. */
+/* Declares a range read: from here on, writes are carried up so that treap_fingerprint notices
+ * them. treap_walk does this by itself. */
 void treap_range_begin(struct treap *treap);
-/* Visits the keys of [from, to) (to the last key if not bounded) in byte order, in reverse if so asked,
- * until `visit` says false or `max` were visited. Returns how many were, the refused one included. */
+/* Visits the keys of [from, to) (to the last key if not bounded) in byte order, in reverse if so
+ * asked, until `visit` says false or `max` were visited. Returns how many were, the refused one
+ * included. */
 size_t treap_walk(struct treap *treap, struct slice from, struct slice to, bool bounded,
     bool reverse, size_t max, treap_visit *visit, void *ctx);
-/* The number of keys in [from, to) and their highest version: a lower bound of it, but no lower than
- * any put since a walk over the interval unless a later put there raised it. O(log n). */
+/* The number of keys in [from, to) and their highest version: a lower bound of it, but no lower
+ * than any put since a walk over the interval unless a later put there raised it. O(log n). */
 void treap_fingerprint(const struct treap *treap, struct slice from, struct slice to, bool bounded,
     uint64_t *count, uint64_t *version_max);
 
