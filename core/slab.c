@@ -26,6 +26,7 @@
 #endif
 
 #define GRANULE 8u
+#define LINE_BYTES 64u /* of the cache */
 #define LINEAR_MAX 512u
 #define LINEAR_CLASSES (LINEAR_MAX / GRANULE)
 #define STEPS_PER_DOUBLING 8u
@@ -47,13 +48,15 @@ struct slab_free_block {
 struct slab_region {
     struct slab_region *next;
     size_t bytes;
+    _Alignas(LINE_BYTES) char room[];
 };
 
 /* In front of each large block. */
 struct slab_large {
     struct slab_large *next;
     struct slab_large *prev;
-    char block[];
+    size_t bytes; /* with this header */
+    _Alignas(LINE_BYTES) char block[];
 };
 
 void slab_init(struct slab *slab) {
@@ -101,15 +104,17 @@ static size_t doubled(size_t bytes, size_t min, size_t max) {
 
 static bool region_add(struct slab *slab) {
     size_t bytes = doubled(slab->region_bytes, REGION_BYTES_MIN, REGION_BYTES_MAX);
-    struct slab_region *region = aligned_alloc(bytes == REGION_BYTES_MAX ? bytes : 64, bytes);
+    struct slab_region *region =
+        aligned_alloc(bytes == REGION_BYTES_MAX ? bytes : LINE_BYTES, bytes);
     if (!region)
         return false;
     if (bytes == REGION_BYTES_MAX)
         (void)madvise(region, bytes, MADV_HUGEPAGE); /* a hint: without it, just slower */
-    *region = (struct slab_region){.next = slab->regions, .bytes = bytes};
+    region->next = slab->regions;
+    region->bytes = bytes;
     slab->regions = region;
     slab->region_bytes = bytes;
-    slab->room = (char *)(region + 1);
+    slab->room = region->room;
     slab->room_end = (char *)region + bytes;
     slab->memory += bytes;
     POISON(slab->room, bytes - sizeof *region);
@@ -127,22 +132,26 @@ static bool chunk_add(struct slab *slab, struct slab_class *class, size_t block_
     size_t blocks = (want < room ? want : room) / block_bytes;
     class->fresh = slab->room;
     class->fresh_end = class->fresh + blocks * block_bytes;
-    slab->room = class->fresh_end;
+    size_t taken = (blocks * block_bytes + LINE_BYTES - 1) & ~(size_t)(LINE_BYTES - 1);
+    slab->room += taken; /* the room is whole lines, too */
     return true;
 }
 
 static void *large_alloc(struct slab *slab, size_t bytes) {
-    if (bytes > SIZE_MAX - sizeof(struct slab_large))
+    if (bytes > PTRDIFF_MAX - sizeof(struct slab_large) - LINE_BYTES)
         return NULL;
-    struct slab_large *large = malloc(sizeof *large + bytes);
+    size_t whole = (sizeof(struct slab_large) + bytes + LINE_BYTES - 1) & ~(size_t)(LINE_BYTES - 1);
+    struct slab_large *large = aligned_alloc(LINE_BYTES, whole);
     if (!large)
         return NULL;
-    *large = (struct slab_large){.next = slab->large};
+    large->next = slab->large;
+    large->prev = NULL;
+    large->bytes = whole;
     if (large->next)
         large->next->prev = large;
     slab->large = large;
     slab->used += bytes;
-    slab->memory += sizeof *large + bytes;
+    slab->memory += whole;
     return large->block;
 }
 
@@ -155,7 +164,7 @@ static void large_free(struct slab *slab, void *block, size_t bytes) {
     else
         slab->large = large->next;
     slab->used -= bytes;
-    slab->memory -= sizeof *large + bytes;
+    slab->memory -= large->bytes;
     free(large);
 }
 

@@ -50,7 +50,8 @@ void slab_init(struct slab *slab);
  */
 void slab_destroy(struct slab *slab);
 
-/* A block of at least `bytes` bytes, aligned to 8; NULL if there is none. Its content is arbitrary.
+/* A block of at least `bytes` bytes, aligned to 8, and to 64 if `bytes` is a multiple of 64; NULL
+ * if there is none. Its content is arbitrary.
  */
 void *slab_alloc(struct slab *slab, size_t bytes);
 /* Gives a block back; `bytes` as it was asked for. NULL is fine. */
