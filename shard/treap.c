@@ -360,13 +360,58 @@ void treap_range_begin(struct treap *treap) {
     treap->range_lsn = treap->applied_lsn;
 }
 
-/* Pushes a subtree's nodes that come before the rest of it: its edge in the direction of the walk.
- * What the walk needs next is asked for now, since nodes lie all over the memory. */
+/* Nodes lie all over the memory, and a walk that asked for one after the other would wait for each.
+ * So it asks for many at a time: all subtrees that come next, level by level, and the values. As
+ * with a file's readahead the amount starts small and doubles. */
+#define AHEAD_MIN 8u
+#define AHEAD_MAX 256u
+
+struct ahead {
+    size_t nodes; /* how many to ask for the next time */
+    size_t until; /* how many visits the walk will have made when those asked for are used up */
+};
+
+/* A node's first line and, for keys of usual length, its last. */
+static void node_prefetch(const struct treap_node *node) {
+    __builtin_prefetch(node);
+    __builtin_prefetch((const char *)node + sizeof *node + 8);
+}
+
+/* Asks for the nodes that follow those on the path, innermost first: whole subtrees, as many as
+ * fit. */
+static void ahead_fetch(struct ahead *ahead, const struct path *path, bool reverse, size_t max) {
+    const struct treap_node *queue[AHEAD_MAX];
+    size_t queued = 0, asked = 0;
+    for (size_t depth = path->depth; depth; depth--) {
+        const struct treap_node *node = path->nodes[depth - 1];
+        const struct treap_node *next = reverse ? node->left : node->right;
+        size_t count = node->count - subtree_count(reverse ? node->right : node->left);
+        __builtin_prefetch(node->value);
+        if (next)
+            node_prefetch(next);
+        if (asked + count > max)
+            break;
+        asked += count;
+        if (next)
+            queue[queued++] = next;
+    }
+    for (size_t i = 0; i < queued; i++) {
+        const struct treap_node *node = queue[i];
+        __builtin_prefetch(node->value);
+        if (node->left)
+            node_prefetch(queue[queued++] = node->left);
+        if (node->right)
+            node_prefetch(queue[queued++] = node->right);
+    }
+    ahead->until += asked ? asked : 1;
+    ahead->nodes = ahead->nodes * 2 < AHEAD_MAX ? ahead->nodes * 2 : AHEAD_MAX;
+}
+
+/* Pushes a subtree's edge in the direction of the walk: the nodes that come before the rest of it.
+ */
 static void walk_descend(struct path *path, struct treap_node *node, bool reverse) {
     while (node) {
         path_push(path, node);
-        __builtin_prefetch(node->value);
-        __builtin_prefetch(reverse ? node->left : node->right);
         node = reverse ? node->right : node->left;
     }
 }
@@ -389,8 +434,13 @@ size_t treap_walk(struct treap *treap, struct slice from, struct slice to, bool 
     struct path path;
     path.depth = 0;
     walk_seek(treap, &path, from, to, bounded, reverse);
+    /* A small limit will probably be used up. */
+    struct ahead ahead = {.nodes = max <= AHEAD_MAX ? max : AHEAD_MIN};
     size_t visited = 0;
     while (path.depth && visited < max) {
+        if (visited >= ahead.until)
+            ahead_fetch(
+                &ahead, &path, reverse, ahead.nodes < max - visited ? ahead.nodes : max - visited);
         const struct treap_node *node = path.nodes[--path.depth];
         bool past = reverse ? key_compare(from, node) > 0 : bounded && key_compare(to, node) <= 0;
         if (past)
