@@ -50,6 +50,9 @@ struct procedure {
      * the reply, whose version is given (the LSN; of a read-only transaction, the newest commit it
      * depends on), and forgets the attempt. NULL if the reply stands and nothing is to forget. */
     void (*finish)(struct call *call, uint64_t version);
+    /* Gives call->input back. net/ calls it, at home, before the call is freed or used again. NULL if
+     * there is none. */
+    void (*release)(struct call *call);
 };
 
 struct request_header {
@@ -94,6 +97,8 @@ struct call {
     uint64_t wall_ns;     /* the time that now() shows, the same in every attempt */
     uint64_t seed;        /* of random() and uuid(), the same in every attempt */
     unsigned label;       /* the route's index in the metrics (core/stats.h) */
+    void *input;          /* the procedure's own, for the whole life of the call (the parsed request);
+                             read-only while the call is submitted, freed by procedure->release */
 
     /* ---- the running attempt's ---- */
     void *attempt; /* the procedure's own */
