@@ -1,0 +1,213 @@
+/* The log thread's work: collect, write, sync, publish, wake.
+ *
+ * 1. Records are taken from the ring in the order of their LSNs and completed: LSN, D, checksums.
+ * 2. They are gathered in a buffer and written; the last block of a batch is filled up with zeros,
+ *    so that the next batch begins on a block of its own.
+ * 3. The segment is synced: at once (always), when the interval is over, or when someone asked.
+ * 4. The durable LSN is published; producers that announced themselves are woken.
+ *
+ * Meanwhile new records gather in the ring: group commit without waiting (DeWitt et al. 1984,
+ * section 5.2). If a record does not fit into the open segment, the batch ends before it, is
+ * synced, and the next segment is opened. */
+#include "core/wal_private.h"
+
+#include <assert.h>
+
+#include "core/clock.h"
+
+static uint64_t position(const struct wal *wal) {
+    return wal->offset + wal->buffered;
+}
+
+/* The last block of each segment is set aside for a mark of a clean end. */
+static uint64_t record_limit(const struct wal *wal) {
+    return wal->current->size - WAL_BLOCK_BYTES;
+}
+
+void wal_publish_room(struct wal *wal) {
+    uint64_t used = wal_align_up(position(wal), WAL_BLOCK_BYTES);
+    uint64_t limit = record_limit(wal);
+    atomic_store(&wal->room_current, used < limit ? limit - used : 0);
+    atomic_store(&wal->opened, true);
+}
+
+/* ---- writing ---- */
+
+static void write_buffer(struct wal *wal) {
+    if (wal->buffered == 0)
+        return;
+    if (disk_write(wal->current->file, wal->offset, wal->buffer, wal->buffered) != ST_OK)
+        wal_fatal("writing", wal->current->path, wal->offset);
+    wal->offset += wal->buffered;
+    wal->buffered = 0;
+}
+
+static void buffer_bytes(struct wal *wal, const unsigned char *bytes, size_t len) {
+    while (len > 0) {
+        size_t room = WAL_BUFFER_BYTES - wal->buffered;
+        size_t part = len < room ? len : room;
+        memcpy(wal->buffer + wal->buffered, bytes, part);
+        wal->buffered += part;
+        bytes += part;
+        len -= part;
+        if (wal->buffered == WAL_BUFFER_BYTES)
+            write_buffer(wal);
+    }
+}
+
+/* Ends a batch on a block's end and writes it. */
+static void write_batch(struct wal *wal) {
+    size_t padding = (size_t)(wal_align_up(position(wal), WAL_BLOCK_BYTES) - position(wal));
+    assert(padding <= WAL_BUFFER_BYTES - wal->buffered); /* the buffer is whole blocks */
+    memset(wal->buffer + wal->buffered, 0, padding);
+    wal->buffered += padding;
+    write_buffer(wal);
+}
+
+_Static_assert(WAL_BUFFER_BYTES % WAL_BLOCK_BYTES == 0, "write_batch relies on it");
+
+/* ---- syncing ---- */
+
+static uint64_t durable_lsn(const struct wal *wal) {
+    return atomic_load_explicit(&wal->durable, memory_order_relaxed); /* ours alone to write */
+}
+
+static bool unsynced(const struct wal *wal) {
+    return durable_lsn(wal) < wal->write_lsn - 1;
+}
+
+static void wake_producers(struct wal *wal) {
+    for (unsigned i = 0; i < wal->options.producers; i++) {
+        atomic_bool *waiting = &wal->producers[i].waiting;
+        if (atomic_load_explicit(waiting, memory_order_seq_cst) &&
+            atomic_exchange_explicit(waiting, false, memory_order_seq_cst) && wal->options.wake)
+            wal->options.wake(wal->options.wake_ctx, i);
+    }
+}
+
+void wal_sync_written(struct wal *wal) {
+    write_batch(wal);
+    if (!unsynced(wal))
+        return;
+    uint64_t start_ns = clock_monotonic_ns();
+    if (disk_sync(wal->current->file) != ST_OK)
+        wal_fatal("syncing", wal->current->path, wal->offset);
+    uint64_t end_ns = clock_monotonic_ns();
+    /* Sequentially consistent against wal_announce: store, then look at who waits (Dekker). */
+    atomic_store_explicit(&wal->durable, wal->write_lsn - 1, memory_order_seq_cst);
+    wake_producers(wal);
+    atomic_fetch_add_explicit(&wal->syncs, 1, memory_order_relaxed);
+    if (wal->options.synced)
+        wal->options.synced(wal->options.synced_ctx, end_ns - start_ns, wal->batch_records);
+    wal->batch_records = 0;
+    wal->synced_ns = end_ns;
+}
+
+/* When the written records are to be synced: 0 = now, UINT64_MAX = not yet known. */
+static uint64_t sync_due_ns(const struct wal *wal) {
+    if (!unsynced(wal))
+        return UINT64_MAX;
+    if (wal->options.durability == WAL_ALWAYS || atomic_load(&wal->wanted) > durable_lsn(wal))
+        return 0;
+    if (wal->options.durability == WAL_MANUAL)
+        return UINT64_MAX;
+    return wal->synced_ns + wal->options.interval_ms * NS_PER_MS;
+}
+
+/* ---- collecting ---- */
+
+/* Makes the record fit, if need be by going over to the next segment. */
+static bool make_room(struct wal *wal, size_t bytes) {
+    if (!wal->current && !wal_open_next(wal))
+        return false;
+    for (;;) {
+        uint64_t end = wal_align_up(position(wal) + bytes, WAL_BLOCK_BYTES);
+        uint64_t zeroed = atomic_load(&wal->current->zeroed);
+        if (end <= zeroed && end <= record_limit(wal))
+            return true;
+        /* A segment that is still being filled is not left: its filler needs it open. */
+        if (zeroed < wal->current->size || !wal_open_next(wal))
+            return false;
+    }
+}
+
+static void append_record(struct wal *wal, struct wal_record *record) {
+    wal_record_seal(record->bytes, record->len, wal->write_lsn, durable_lsn(wal), wal->seed);
+    buffer_bytes(wal, record->bytes, record->len);
+    wal->marked = false;
+    atomic_fetch_add_explicit(&wal->bytes, record->len, memory_order_relaxed);
+    wal_ring_consume(&wal->ring, wal->write_lsn);
+    wal->before_lsn = wal->write_lsn++;
+    wal->batch_records++;
+}
+
+/* Takes what is ready from the ring and writes it. */
+static void write_ready(struct wal *wal) {
+    /* What is drawn later waits for the next step, so that a steady stream cannot put off the sync.
+     */
+    uint64_t last = wal_ring_last(&wal->ring);
+    struct wal_reserved done = {0};
+    wal->blocked = false;
+    while (wal->write_lsn <= last) {
+        struct wal_record *record = wal_ring_peek(&wal->ring, wal->write_lsn);
+        if (!record)
+            break;
+        if (!make_room(wal, record->len)) {
+            wal->blocked = true;
+            break;
+        }
+        append_record(wal, record);
+        done.slots++;
+        done.bytes += record->reserved;
+        wal_pool_return(&wal->producers[record->link.from].pool, record);
+    }
+    if (done.slots == 0)
+        return;
+    write_batch(wal);
+    atomic_fetch_add_explicit(&wal->records, done.slots, memory_order_relaxed);
+    /* In this order: admission must not see the reservations gone and the room still there. */
+    wal_publish_room(wal);
+    wal_ring_give_back(&wal->ring, done);
+}
+
+/* With --wal-batch-delay-us, when the records that are ready are to be written. */
+static uint64_t batch_due_ns(struct wal *wal, uint64_t now_ns) {
+    if (!wal_ring_peek(&wal->ring, wal->write_lsn)) {
+        wal->batch_since_ns = 0;
+        return UINT64_MAX;
+    }
+    if (wal->options.batch_delay_us == 0)
+        return 0;
+    if (wal->batch_since_ns == 0)
+        wal->batch_since_ns = now_ns;
+    return wal->batch_since_ns + wal->options.batch_delay_us * NS_PER_US;
+}
+
+uint64_t wal_step(struct wal *wal, uint64_t now_ns) {
+    if (!wal->current)
+        (void)wal_open_next(wal); /* before any record needs it: reservations wait for it */
+    if (batch_due_ns(wal, now_ns) <= now_ns) {
+        write_ready(wal);
+        wal->batch_since_ns = 0;
+    }
+    if (sync_due_ns(wal) <= now_ns)
+        wal_sync_written(wal);
+    uint64_t sync_due = sync_due_ns(wal);
+    uint64_t batch_due = wal->blocked ? UINT64_MAX : batch_due_ns(wal, now_ns);
+    return batch_due < sync_due ? batch_due : sync_due;
+}
+
+/* ---- the end ---- */
+
+void wal_write_mark(struct wal *wal) {
+    assert(!unsynced(wal) && wal->buffered == 0);
+    unsigned char record[WAL_RECORD_HEADER_BYTES + WAL_OP_HEADER_BYTES];
+    struct slice none = slice_of(NULL, 0);
+    wal_op_encode(record + WAL_RECORD_HEADER_BYTES, WAL_OP_CLEAN_END, none, none);
+    wal_record_seal(record, sizeof(record), wal->write_lsn - 1, wal->write_lsn - 1, wal->seed);
+    buffer_bytes(wal, record, sizeof(record));
+    write_batch(wal);
+    if (disk_sync(wal->current->file) != ST_OK)
+        wal_fatal("syncing", wal->current->path, wal->offset);
+    wal->marked = true;
+}
