@@ -43,7 +43,6 @@ struct shard_options {
     uint64_t random_seed;      /* of back-off and treap priorities */
     size_t key_bytes_max;
     size_t value_bytes_max;
-    size_t memory_max;         /* keys and values over all shards; 0 = none */
     unsigned calls_max;        /* in flight on a shard; past it ST_BUSY */
     struct shard_peers *peers; /* what shards may see of each other without a message */
     struct shard_env env;
@@ -69,7 +68,7 @@ MUST_USE enum status shard_replay(
 void shard_set_vm(struct shard *shard, struct script_vm *vm);
 
 /* Takes a call in at its home. Ends in env.released, at the earliest in a later call of this file.
- * A shard with calls_max in flight answers ST_BUSY and leaves the call with the caller. */
+ * Otherwise the call stays with the caller: ST_BUSY with calls_max in flight, ST_NOMEM. */
 MUST_USE enum status shard_submit(struct shard *shard, struct call *call, uint64_t now_ns);
 
 /* Takes one message in. */

@@ -37,8 +37,7 @@ MUST_USE enum status txn_version(struct txn *txn, struct slice key, uint64_t *ve
 bool txn_wrote(struct txn *txn, struct slice key);
 
 /* Puts a value at commit. ST_OK, ST_DOOMED; ST_INVALID for a bad key; ST_TOO_LARGE for a value over
- * --value-bytes-max or a transaction over half a log segment (txn_set_limit tells them apart: see
- * txn_value_bytes_max); ST_NOMEM. */
+ * --value-bytes-max (txn_value_bytes_max) or a transaction over half a log segment; ST_NOMEM. */
 MUST_USE enum status txn_set(struct txn *txn, struct slice key, struct slice value);
 
 /* Deletes at commit, without looking whether the key is there. As txn_set. */
@@ -89,6 +88,9 @@ enum declare_kind {
 };
 /* ST_OK, ST_INVALID for a bad key, ST_NOMEM. A key may be declared several times: the kinds add up. */
 MUST_USE enum status txn_declare(struct txn *txn, struct slice key, enum declare_kind kind);
+/* The value that a declared write will probably put: memory for it is taken before the commit is
+ * decided. As txn_declare; ST_TOO_LARGE as txn_set. */
+MUST_USE enum status txn_declare_value(struct txn *txn, struct slice key, struct slice value);
 /* A walk that the procedure will make; `expect` is the most it takes. */
 MUST_USE enum status txn_declare_range(struct txn *txn, const struct range_spec *spec);
 /* An upper bound of the bytes (keys and values) that the procedure will write in count writes. */

@@ -1,0 +1,273 @@
+/* A shard: takes messages and calls in and hands each to the file that knows what to do with it. */
+#include "shard/shard.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/hash.h"
+#include "shard/coordinator.h"
+#include "shard/gate.h"
+#include "shard/participant.h"
+#include "shard/ticket.h"
+#include "shard/timers.h"
+
+/* Steps of one kind in one turn, so that a loop gets back to its sockets. */
+#define STEPS_PER_TURN_MAX 256u
+
+/* ---- what shards share ---- */
+
+static stats_id counter(struct stats *stats, const char *family, const char *label, const char *value) {
+    struct buf labels;
+    buf_init(&labels, 4096);
+    if (label) {
+        buf_printf(&labels, "%s=\"", label);
+        stats_escape(&labels, slice_of(value, strlen(value)));
+        buf_append_text(&labels, "\"");
+    }
+    buf_append_byte(&labels, '\0');
+    stats_id id = stats_series(stats, family, labels.failed ? "" : labels.data);
+    buf_free(&labels);
+    return id;
+}
+
+static void register_families(struct stats *stats) {
+    stats_family(stats, "txn_commits_total", STATS_COUNTER,
+        "Transactions committed, by where their keys were.", NULL, 0, 1);
+    stats_family(stats, "txn_conflicts_total", STATS_COUNTER,
+        "Attempts lost to a concurrent transaction and run again.", NULL, 0, 1);
+    stats_family(stats, "txn_retries_total", STATS_COUNTER, "Attempts beyond the first.", NULL, 0, 1);
+    stats_family(stats, "txn_aborts_total", STATS_COUNTER, "Transactions that wrote nothing, by why.",
+        NULL, 0, 1);
+    stats_family(stats, "shard_messages_total", STATS_COUNTER,
+        "Messages that a shard has taken from its mailbox.", NULL, 0, 1);
+}
+
+struct shard_peers *shard_peers_create(
+    unsigned shards, struct stats *stats, const char *const *label_names, unsigned label_count) {
+    size_t bytes = sizeof(struct shard_peers) + shards * sizeof(struct shard_load);
+    bytes = (bytes + 63) / 64 * 64;
+    struct shard_peers *peers = aligned_alloc(64, bytes);
+    if (!peers)
+        return NULL;
+    memset(peers, 0, bytes);
+    peers->shards = shards;
+    struct shard_metrics *m = &peers->metrics;
+    m->conflicts = calloc(label_count + 1, sizeof *m->conflicts);
+    m->messages = calloc(shards, sizeof *m->messages);
+    if (!m->conflicts || !m->messages) {
+        shard_peers_destroy(peers);
+        return NULL;
+    }
+    register_families(stats);
+    m->commits_local = counter(stats, "txn_commits_total", "scope", "local");
+    m->commits_remote = counter(stats, "txn_commits_total", "scope", "remote");
+    m->commits_cross = counter(stats, "txn_commits_total", "scope", "cross");
+    m->retries = counter(stats, "txn_retries_total", NULL, NULL);
+    m->aborts_rollback = counter(stats, "txn_aborts_total", "reason", "rollback");
+    m->aborts_error = counter(stats, "txn_aborts_total", "reason", "error");
+    m->aborts_timeout = counter(stats, "txn_aborts_total", "reason", "timeout");
+    m->aborts_overload = counter(stats, "txn_aborts_total", "reason", "overload");
+    m->aborts_retries = counter(stats, "txn_aborts_total", "reason", "retries");
+    for (unsigned i = 0; i < label_count; i++)
+        m->conflicts[i] = counter(stats, "txn_conflicts_total", "route", label_names[i]);
+    for (unsigned i = 0; i < shards; i++) {
+        char number[12];
+        struct buf text = {.data = number, .cap = sizeof number, .max = sizeof number};
+        buf_append_u64(&text, i);
+        number[text.len] = '\0';
+        m->messages[i] = counter(stats, "shard_messages_total", "shard", number);
+    }
+    return peers;
+}
+
+void shard_peers_destroy(struct shard_peers *peers) {
+    if (!peers)
+        return;
+    free(peers->metrics.conflicts);
+    free(peers->metrics.messages);
+    free(peers);
+}
+
+uint64_t shard_peers_keys(const struct shard_peers *peers, unsigned shard) {
+    return atomic_load_explicit(&peers->load[shard].keys, memory_order_relaxed);
+}
+
+uint64_t shard_peers_bytes(const struct shard_peers *peers, unsigned shard) {
+    return atomic_load_explicit(&peers->load[shard].bytes, memory_order_relaxed);
+}
+
+/* ---- life ---- */
+
+enum status shard_create(const struct shard_options *options, struct shard **out) {
+    assert(options->shards >= 1 && options->shards <= SHARDS_MAX);
+    struct shard *shard = calloc(1, sizeof *shard);
+    if (!shard)
+        return ST_NOMEM;
+    shard->options = *options;
+    shard->index = options->index;
+    shard->random = options->random_seed | 1;
+    shard->ready.end = &shard->ready.first;
+    shard->answers_end = &shard->answers;
+    ticket_office_init(&shard->office);
+    enum status status = treap_create(options->random_seed, &shard->treap);
+    if (status != ST_OK) {
+        free(shard);
+        return status;
+    }
+    *out = shard;
+    return ST_OK;
+}
+
+void shard_destroy(struct shard *shard) {
+    if (!shard)
+        return;
+    assert(shard->running == 0 && shard->submitted == 0);
+    coordinator_free_pool(shard);
+    timers_free(&shard->timers);
+    gate_free(&shard->gate);
+    treap_destroy(shard->treap);
+    free(shard);
+}
+
+enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op, struct slice key,
+    uint64_t hash, struct slice value) {
+    const struct treap_node *node = treap_find(shard->treap, key, hash);
+    if (node && treap_version(node) >= lsn)
+        return ST_OK;
+    if (op == WAL_DELETE) {
+        (void)treap_delete(shard->treap, key, hash, lsn);
+    } else {
+        struct treap_staged staged;
+        enum status status = treap_stage_put(shard->treap, key, hash, value, &staged);
+        if (status != ST_OK)
+            return status;
+        treap_install_put(shard->treap, &staged, lsn);
+    }
+    struct shard_load *load = &shard->options.peers->load[shard->index];
+    atomic_store_explicit(&load->keys, treap_count(shard->treap), memory_order_relaxed);
+    atomic_store_explicit(&load->bytes, treap_bytes(shard->treap), memory_order_relaxed);
+    return ST_OK;
+}
+
+void shard_set_vm(struct shard *shard, struct script_vm *vm) {
+    shard->vm = vm;
+}
+
+/* ---- what comes in ---- */
+
+/* Room for one more call in everything that must not fail later. */
+static enum status reserve(struct shard *shard) {
+    enum status status = timers_reserve(&shard->timers, shard->running + 1);
+    return status == ST_OK ? gate_reserve(&shard->gate, shard->submitted + 1) : status;
+}
+
+enum status shard_submit(struct shard *shard, struct call *call, uint64_t now_ns) {
+    shard->now_ns = now_ns;
+    if (shard->submitted >= shard->options.calls_max)
+        return ST_BUSY;
+    enum status status = reserve(shard);
+    if (status == ST_OK)
+        status = coordinator_accept(shard, call, false);
+    if (status == ST_OK)
+        shard->submitted++;
+    return status;
+}
+
+/* A call that follows its first key. If there is no memory for it here it goes back and says so. */
+static void arrive(struct shard *shard, struct call *call) {
+    enum status status = timers_reserve(&shard->timers, shard->running + 1);
+    if (status == ST_OK)
+        status = coordinator_accept(shard, call, true);
+    if (status == ST_OK)
+        return;
+    call->outcome = status;
+    call->depends_lsn = 0;
+    call->msg.type = MSG_DONE;
+    shard->options.env.send(shard->options.env.ctx, call->home, &call->msg);
+}
+
+void shard_deliver(struct shard *shard, struct msg *msg, uint64_t now_ns) {
+    shard->now_ns = now_ns;
+    stats_add(shard->options.stats, shard->index,
+        shard->options.peers->metrics.messages[shard->index], 1);
+    switch ((enum message)msg->type) {
+    case MSG_FOLLOW:
+        arrive(shard, (struct call *)msg);
+        return;
+    case MSG_DONE:
+        gate_take(shard, (struct call *)msg);
+        return;
+    case MSG_BRANCH:
+        if (participant_step(shard, (struct branch *)msg))
+            participant_answer(shard, (struct branch *)msg);
+        return;
+    case MSG_BRANCH_ANSWER:
+        coordinator_answer((struct branch *)msg);
+        return;
+    case MSG_TICKET_WANT:
+        ticket_want(shard, (struct ticket *)msg);
+        return;
+    case MSG_TICKET_RETURN:
+        ticket_return(shard, (struct ticket *)msg);
+        return;
+    case MSG_TICKET_ANSWER:
+    case MSG_TICKET_RETURNED:
+        coordinator_ticket((struct ticket *)msg);
+        return;
+    }
+    assert(!"a message of no known type");
+}
+
+/* ---- turns ---- */
+
+/* Answers of this shard to itself that had to wait. */
+static void take_answers(struct shard *shard) {
+    for (unsigned steps = 0; shard->answers && steps < STEPS_PER_TURN_MAX; steps++) {
+        struct branch *branch = shard->answers;
+        shard->answers = branch->next_waiter;
+        if (!shard->answers)
+            shard->answers_end = &shard->answers;
+        coordinator_answer(branch);
+    }
+}
+
+static void fire_timers(struct shard *shard) {
+    struct txn *txn;
+    for (unsigned steps = 0; steps < STEPS_PER_TURN_MAX; steps++) {
+        if (!(txn = timers_due(&shard->timers, shard->now_ns)))
+            return;
+        coordinator_timer(txn);
+    }
+}
+
+/* Only those that were ready when it began: a preempted handler waits for the next turn. */
+static void run_ready(struct shard *shard) {
+    struct txn **last = shard->ready.end;
+    for (unsigned steps = 0; shard->ready.first && steps < STEPS_PER_TURN_MAX; steps++) {
+        struct txn *txn = shard->ready.first;
+        bool was_last = &txn->next == last;
+        shard->ready.first = txn->next;
+        if (!shard->ready.first)
+            shard->ready.end = &shard->ready.first;
+        coordinator_run(txn);
+        if (was_last)
+            return;
+    }
+}
+
+bool shard_turn(struct shard *shard, uint64_t now_ns) {
+    shard->now_ns = now_ns;
+    take_answers(shard);
+    fire_timers(shard);
+    run_ready(shard);
+    gate_turn(shard);
+    return shard->answers || shard->ready.first;
+}
+
+uint64_t shard_next_ns(const struct shard *shard) {
+    return timers_next_ns(&shard->timers);
+}
+
+unsigned shard_in_flight(const struct shard *shard) {
+    return shard->submitted + shard->running;
+}
