@@ -372,6 +372,7 @@ static void prepared(struct txn *txn) {
 
 static void prepare(struct txn *txn, enum prepared_for what) {
     txn->prepared_for = what;
+    txn->may_move = false;
     round_start(txn, TXN_PREPARING, BRANCH_PREPARE);
     if (txn->out == 0)
         prepared(txn);

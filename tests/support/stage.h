@@ -1,0 +1,82 @@
+/* A stage for protocol tests: any number of shards on one thread, under a seed.
+ *
+ * Messages wait in one first-in-first-out channel for each pair of shards, and the seed decides which
+ * channel moves, which shard takes a turn and how time passes. The log is a stand-in that gives out
+ * LSNs, remembers every record in order and becomes durable when the seed says so; it replaces
+ * core/wal.c at link time. Procedures are scripts of steps. When all is done, history_check holds the
+ * outcome against a model. */
+#ifndef CONCAVE_TESTS_STAGE_H
+#define CONCAVE_TESTS_STAGE_H
+
+#include "shard/shard.h"
+
+#define STAGE_KEYS 24
+#define STAGE_STEPS_MAX 12
+#define STAGE_ITEMS_MAX 64
+
+enum step_kind { STEP_GET, STEP_VERSION, STEP_SET, STEP_DELETE, STEP_RANGE, STEP_YIELD };
+
+struct step {
+    enum step_kind kind;
+    unsigned key;      /* RANGE: from */
+    unsigned to;       /* RANGE: exclusive */
+    unsigned limit;    /* RANGE: items taken at most */
+    bool reverse;
+};
+
+/* What a step saw. */
+struct seen {
+    bool own;         /* of the call's own write: not compared */
+    uint64_t version; /* GET, VERSION */
+    unsigned count;   /* RANGE */
+    bool ran_out;
+    struct {
+        unsigned key;
+        uint64_t version;
+    } items[STAGE_ITEMS_MAX];
+};
+
+struct stage_call {
+    struct call call; /* first */
+    struct step steps[STAGE_STEPS_MAX];
+    unsigned step_count;
+    bool declares;
+    bool rolls_back;
+    /* the attempt */
+    unsigned at;
+    struct txn_range *range;
+    struct seen seen[STAGE_STEPS_MAX];
+    /* the outcome */
+    bool committed_seen, released, finished;
+    uint64_t version;
+    uint64_t lsn_before; /* newest LSN when it was submitted */
+    uint64_t lsn_after;  /* newest LSN when it was released */
+    uint64_t durable;    /* durable LSN when it was released */
+    unsigned attempts;
+};
+
+struct stage;
+
+struct stage *stage_open(unsigned shards, uint64_t seed);
+/* Asserts that no shard has anything left in flight and no mark is held. */
+void stage_close(struct stage *stage);
+uint64_t stage_random(struct stage *stage, uint64_t below);
+struct shard *stage_shard(struct stage *stage, unsigned index);
+/* A call with no steps, to be filled in and submitted; the stage frees it. */
+struct stage_call *stage_call_new(struct stage *stage);
+void stage_submit(struct stage *stage, struct stage_call *call, unsigned home);
+/* One move that the seed picks. */
+void stage_move(struct stage *stage);
+/* Moves until every submitted call is released; fails the test after moves_max moves. */
+void stage_settle(struct stage *stage, unsigned moves_max);
+/* The shard that owns a key. */
+unsigned stage_owner(struct stage *stage, unsigned key);
+/* Every call's reads and ranges must match the model: of writers at their LSN, of the others at one
+ * LSN between their submission and their release; and nothing was released before it was durable. */
+void stage_check_history(struct stage *stage);
+uint64_t stage_now_ns(struct stage *stage);
+uint64_t stage_losses(struct stage *stage);
+/* Lets the log accept no more reservations (as a full ring would). */
+void stage_refuse_log(struct stage *stage, bool refuse);
+
+#endif
