@@ -6,10 +6,10 @@
  *
  *     kv_prepare_put(kv, call, &error) == ST_OK -> shard_submit ... released -> procedure->release
  *
- * Ownership: each worker owns one struct kv, a pool of the calls' parsed forms. A prepared call holds
- * one of them in call->input until its procedure's release, which must come before kv_destroy.
- * Threads: kv_* and release on the worker's own thread; the procedures where the call runs.
- * Errors: a status; for ST_INVALID struct kv_error says what the reply is to be. */
+ * Ownership: each worker owns one struct kv, a pool of the calls' parsed forms. A prepared call
+ * holds one of them in call->input until its procedure's release, which must come before
+ * kv_destroy. Threads: kv_* and release on the worker's own thread; the procedures where the call
+ * runs. Errors: a status; for ST_INVALID struct kv_error says what the reply is to be. */
 #ifndef CONCAVE_NET_KV_H
 #define CONCAVE_NET_KV_H
 
@@ -41,10 +41,11 @@ struct kv *kv_create(const struct kv_limits *limits);
 /* Every prepared call has been released. */
 void kv_destroy(struct kv *kv);
 
-/* Each reads call->request and call->seed, and on ST_OK has set call->procedure and call->input: the
- * call can be submitted. Else both are untouched: ST_INVALID with *error, or ST_NOMEM.
- * The caller has checked the method: GET (or HEAD) for get and range, POST for put and execute.
- * call->reply.headers and call->reply.body must be initialised and empty when the call is submitted. */
+/* Each reads call->request and call->seed, and on ST_OK has set call->procedure and call->input:
+ * the call can be submitted. Else both are untouched: ST_INVALID with *error, or ST_NOMEM. The
+ * caller has checked the method: GET (or HEAD) for get and range, POST for put and execute. It
+ * hands in call->reply with both buffers initialised and empty; the procedures bound what they put
+ * there (KV_PAGE_BYTES_MAX, KV_REPLY_BYTES_MAX), so the body's own max should be SIZE_MAX. */
 MUST_USE enum status kv_prepare_get(struct kv *kv, struct call *call, struct kv_error *error);
 MUST_USE enum status kv_prepare_put(struct kv *kv, struct call *call, struct kv_error *error);
 MUST_USE enum status kv_prepare_execute(struct kv *kv, struct call *call, struct kv_error *error);

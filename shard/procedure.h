@@ -97,8 +97,8 @@ struct call {
     uint64_t wall_ns;     /* the time that now() shows, the same in every attempt */
     uint64_t seed;        /* of random() and uuid(), the same in every attempt */
     unsigned label;       /* the route's index in the metrics (core/stats.h) */
-    void *input;          /* the procedure's own, for the whole life of the call (the parsed request);
-                             read-only while the call is submitted, freed by procedure->release */
+    void *input;          /* the procedure's own, for the whole life of the call (the parsed request,
+                             say); given back by procedure->release */
 
     /* ---- the running attempt's ---- */
     void *attempt; /* the procedure's own */
