@@ -58,6 +58,8 @@ struct parser {
 };
 
 static enum status refuse_json(struct parser *parser) {
+    if (!buf_ok(parser->reader.scratch))
+        return ST_NOMEM; /* not the text's fault */
     return kv_refuse(parser->error, 400, "bad_json", "bad JSON at byte %zu: %s",
         parser->reader.error_at, parser->reader.error);
 }

@@ -342,6 +342,30 @@ static inline void assert_reply(int status, const char *body) {
     assert_string_equal(call.reply.body.data, body);
 }
 
+/* Runs the call with every bound of the reply up to bytes_max: either it fails before it commits,
+ * or the reply is whole. */
+static inline void assert_no_commit_without_room(
+    prepare_fn *prepare, const char *text, size_t bytes_max, char last) {
+    bool committed = false;
+    for (size_t max = 0; max <= bytes_max; max++) {
+        fake.committed_count = 0;
+        buf_free(&call.reply.body);
+        call.reply.body.max = max;
+        enum verdict verdict = fake_call(prepare, text);
+        if (verdict == PROC_FAIL) {
+            assert_false(committed);
+            assert_int_equal(call.outcome, ST_NOMEM);
+            continue;
+        }
+        assert_int_equal(verdict, PROC_COMMIT);
+        assert_true(buf_ok(&call.reply.body));
+        assert_int_equal(call.reply.body.data[call.reply.body.len - 1], last);
+        committed = true;
+    }
+    assert_true(committed);
+    call.reply.body.max = SIZE_MAX;
+}
+
 static inline void assert_refused(
     prepare_fn *prepare, const char *text, int status, const char *code) {
     assert_int_equal(fake_prepare(prepare, text), ST_INVALID);

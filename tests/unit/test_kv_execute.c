@@ -279,6 +279,14 @@ static void long_batches_let_the_loop_turn(void **state) {
     buf_free(&body);
 }
 
+static void nothing_is_committed_without_room_for_the_reply(void **state) {
+    (void)state;
+    const char *batch =
+        BATCH("{\"cmd_type\":\"set\",\"key\":\"b\",\"value\":2},"
+              "{\"cmd_type\":\"range\"}," CMD("incr", "c") ",{\"cmd_type\":\"range\"}");
+    assert_no_commit_without_room(kv_prepare_execute, batch, 400, '}');
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
 int main(void) {
@@ -297,6 +305,7 @@ int main(void) {
         TEST(at_most_10000_commands_are_taken),
         TEST(a_cas_after_a_write_is_found_among_many),
         TEST(long_batches_let_the_loop_turn),
+        TEST(nothing_is_committed_without_room_for_the_reply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -202,6 +202,11 @@ static void put_finds_a_key_twice_among_many(void **state) {
     buf_free(&body);
 }
 
+static void put_does_not_commit_without_room_for_its_reply(void **state) {
+    (void)state;
+    assert_no_commit_without_room(kv_prepare_put, "[{\"key\":\"a\",\"value\":1}]", 100, '}');
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
 int main(void) {
@@ -218,6 +223,7 @@ int main(void) {
         TEST(put_passes_on_why_a_write_was_refused),
         TEST(put_refuses_a_bad_body),
         TEST(put_finds_a_key_twice_among_many),
+        TEST(put_does_not_commit_without_room_for_its_reply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
