@@ -1,0 +1,94 @@
+#!/bin/sh
+# Builds concave with its tests and runs them.
+#
+#   sh tests/run.sh              release build, all tests
+#   sh tests/run.sh asan         another preset of CMakePresets.json: dev, asan, tsan
+#   sh tests/run.sh lint         clang-format, clang-tidy and cppcheck over the sources
+#   sh tests/run.sh --ci         release, asan and tsan one after the other, and lint where its tools are
+#
+# Missing Debian packages are installed first. Each preset builds into build-<preset>. The output closes
+# with ctest's summary of every preset; the exit code is 0 only if all of them passed.
+set -eu
+cd "$(dirname "$0")/.."
+
+usage() {
+    echo "usage: sh tests/run.sh [release|dev|asan|tsan|lint|--ci]" >&2
+    exit 2
+}
+if [ $# -gt 1 ]; then usage; fi
+case "${1-release}" in
+release | dev | asan | tsan | lint) presets=${1-release} ;;
+--ci)
+    presets="release asan tsan"
+    # A small machine is not made to download a compiler for this; a developer's has it.
+    if command -v clang-tidy >/dev/null && command -v cppcheck >/dev/null &&
+        command -v clang-format >/dev/null; then
+        presets="lint $presets"
+    else
+        echo "run.sh: no clang-tidy, cppcheck or clang-format here: lint is left out"
+    fi
+    ;;
+*) usage ;;
+esac
+
+sh demos/packages.sh gcc libc6-dev cmake ninja-build 'pkgconf|pkg-config' libevent-dev liblua5.4-dev \
+    libxxhash-dev libcjson-dev libmsgpack-dev libinih-dev libcmocka-dev python3 curl
+case " $presets " in *" lint "*) sh demos/packages.sh clang-format clang-tidy cppcheck ;; esac
+
+# One preset; its ctest output goes to the terminal and to build-<preset>/ctest.log.
+run_tests() (
+    preset=$1
+    wrapper=""
+    case "$preset" in
+    asan | tsan)
+        # Tests that only repeat themselves do it less often where everything is ten times slower.
+        export CONCAVE_TEST_SCALE="${CONCAVE_TEST_SCALE-0.25}"
+        # gcc 12's runtimes cannot place their shadow memory on kernels that randomise addresses widely.
+        if setarch "$(uname -m)" -R true 2>/dev/null; then wrapper="setarch $(uname -m) -R"; fi
+        ;;
+    esac
+    cmake --preset "$preset" >/dev/null || exit 1
+    cmake --build "build-$preset" --parallel "$(nproc)" || exit 1
+    # sh has no pipefail: ctest leaves its verdict in a file.
+    status_file="build-$preset/ctest.status"
+    echo 1 >"$status_file"
+    # shellcheck disable=SC2086 # an empty wrapper is no word
+    { $wrapper ctest --test-dir "build-$preset" --output-on-failure --no-tests=error && echo 0 >"$status_file"; } 2>&1 |
+        tee "build-$preset/ctest.log"
+    exit "$(cat "$status_file")"
+)
+
+run_lint() {
+    find core shard lua net tests perf -name '*.[ch]' -exec clang-format --dry-run --Werror {} + &&
+        cmake --preset lint >/dev/null && cmake --build build-lint --parallel "$(nproc)"
+}
+
+failed=""
+for preset in $presets; do
+    echo "== $preset"
+    rm -f "build-$preset/ctest.log"
+    if [ "$preset" = lint ]; then
+        run_lint || failed="$failed lint"
+    else
+        run_tests "$preset" || failed="$failed $preset"
+    fi
+done
+
+# Where several ran, their summaries once more, together. (One alone has just printed its own.)
+case "$presets" in *" "*)
+    for preset in $presets; do
+        if [ "$preset" = lint ]; then continue; fi
+        echo
+        echo "== $preset"
+        if [ -f "build-$preset/ctest.log" ]; then
+            sed -n '/tests passed/,$p' "build-$preset/ctest.log"
+        else
+            echo "did not build"
+        fi
+    done
+    ;;
+esac
+if [ -n "$failed" ]; then
+    echo "run.sh: failed:$failed" >&2
+    exit 1
+fi
