@@ -1,0 +1,73 @@
+"""JSON over server.Connection: one request at a time, or many under way at once."""
+import json
+import os
+import random
+
+from server import SOURCE, Connection
+
+JSON_TYPE = [("Content-Type", "application/json")]
+APPS = os.path.join(SOURCE, "tests", "blackbox", "apps")
+
+
+def app_path(name):
+    """An application of the tests."""
+    return os.path.join(APPS, name)
+
+
+def seeded():
+    """The test's random numbers; CONCAVE_TEST_SEED repeats a failure's draws (not its interleaving)."""
+    seed = os.environ.get("CONCAVE_TEST_SEED") or str(random.SystemRandom().randrange(1 << 32))
+    print("CONCAVE_TEST_SEED=%s" % seed, flush=True)
+    return random.Random(seed)
+
+
+class Client:
+    """A keep-alive connection of documents. send() and receive() apart keep a request under way."""
+
+    def __init__(self, server):
+        self.connection = server.connect()
+
+    def close(self):
+        self.connection.close()
+
+    def send(self, method, target, document=None):
+        self.connection.send_request(method, target, document, JSON_TYPE if document is not None else ())
+
+    def receive(self):
+        response = self.connection.read_response()
+        return response.status, json.loads(response.body)
+
+    def call(self, method, target, document=None):
+        self.send(method, target, document)
+        return self.receive()
+
+    def get(self, target):
+        return self.call("GET", target)
+
+    def post(self, target, document):
+        return self.call("POST", target, document)
+
+    def execute(self, commands):
+        """A batch that must succeed; in pieces of 1000 if it is larger."""
+        for start in range(0, len(commands), 1000):
+            status, document = self.post("/v1/execute", {"commands": commands[start:start + 1000]})
+            assert status == 200, (status, document)
+
+
+class Crowd:
+    """A client for each request of a burst: all are sent before the first reply is read."""
+
+    def __init__(self, server, size):
+        self.clients = [Client(server) for _ in range(size)]
+
+    def close(self):
+        for client in self.clients:
+            client.close()
+
+    def burst(self, requests):
+        """requests: (target, document), POSTed; their (status, document) in the same order."""
+        assert len(requests) <= len(self.clients)
+        busy = self.clients[:len(requests)]
+        for client, (target, document) in zip(busy, requests):
+            client.send("POST", target, document)
+        return [client.receive() for client in busy]
