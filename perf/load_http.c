@@ -47,17 +47,18 @@ static bool parse_host(const char *host, in_port_t port, struct target *target) 
 
 bool target_parse(const char *url, struct target *target, struct buf *error) {
     *target = (struct target){0};
-    const char *scheme = "http://";
-    const char *authority = url + strlen(scheme);
+    const size_t scheme_len = strlen("http://");
     const char *colon = strrchr(url, ':');
     in_port_t port = 0;
-    if (strncmp(url, scheme, strlen(scheme)) != 0 || !colon || colon <= authority ||
-        (size_t)(colon - authority) >= sizeof target->host || !parse_port(colon + 1, &port)) {
+    bool shaped = strncmp(url, "http://", scheme_len) == 0 && colon &&
+                  (size_t)(colon - url) > scheme_len && parse_port(colon + 1, &port);
+    size_t host_len = shaped ? (size_t)(colon - url) - scheme_len : 0;
+    if (!shaped || host_len >= sizeof target->host) {
         buf_printf(error, "'%s' is not http://HOST:PORT", url);
         return false;
     }
     char host[sizeof target->host];
-    (void)snprintf(host, sizeof host, "%.*s", (int)(colon - authority), authority);
+    (void)snprintf(host, sizeof host, "%.*s", (int)host_len, url + scheme_len);
     if (!parse_host(host, port, target)) {
         buf_printf(error, "'%s' is not this machine: use 127.0.0.1, [::1] or localhost", host);
         return false;
