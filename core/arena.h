@@ -1,9 +1,8 @@
 /* An arena: memory that is handed out piece by piece and given back all at once.
  *
- * A transaction keeps its keys, sets and values here, so its end is one call and its hot path has no
- * malloc: the first chunk stays with the arena between uses.
- * Ownership: pieces belong to the arena. Threads: none of its own.
- * Errors: NULL when memory or the bound is used up. */
+ * A transaction keeps its keys, sets and values here, so its end is one call and its hot path has
+ * no malloc: the first chunk stays with the arena between uses. Ownership: pieces belong to the
+ * arena. Threads: none of its own. Errors: NULL when memory or the bound is used up. */
 #ifndef CONCAVE_CORE_ARENA_H
 #define CONCAVE_CORE_ARENA_H
 

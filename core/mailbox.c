@@ -12,7 +12,8 @@ bool mailbox_push(struct mailbox *box, struct msg *msg) {
     do {
         msg->next = head;
         /* Sequentially consistent: this push and the consumer's announcement are a store each,
-         * followed by a load of what the other stored (Dekker). At least one side sees the other. */
+         * followed by a load of what the other stored (Dekker). At least one side sees the other.
+         */
     } while (!atomic_compare_exchange_weak_explicit(
         &box->head, &head, msg, memory_order_seq_cst, memory_order_relaxed));
     if (head != NULL)

@@ -8,8 +8,9 @@
  * Ownership: pushing hands the message over; the pusher touches nothing of it afterwards.
  * Bounds: a mailbox holds at most what its producers may have in flight: each transaction owns one
  * message a shard, each request is one message, and both are counted where they are admitted.
- * Waking: the consumer announces its sleep and looks once more; a producer wakes it only if it found
- * the box empty and the owner asleep, because a wake across cores costs 8 us and a push tens of ns. */
+ * Waking: the consumer announces its sleep and looks once more; a producer wakes it only if it
+ * found the box empty and the owner asleep, because a wake across cores costs 8 us and a push tens
+ * of ns. */
 #ifndef CONCAVE_CORE_MAILBOX_H
 #define CONCAVE_CORE_MAILBOX_H
 

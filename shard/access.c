@@ -93,8 +93,8 @@ static bool order_insert(struct txn *txn, struct access *access) {
         txn->order_cap = cap;
     }
     size_t at = order_position(txn, access->key);
-    memmove(txn->order + at + 1, txn->order + at,
-        (txn->order_count - at) * sizeof(struct access *));
+    memmove(
+        txn->order + at + 1, txn->order + at, (txn->order_count - at) * sizeof(struct access *));
     txn->order[at] = access;
     txn->order_count++;
     return true;
@@ -144,8 +144,8 @@ struct access *access_next_write(
     return at < txn->order_count ? txn->order[at] : NULL;
 }
 
-/* Room for the value's bytes: the old ones if they suffice, so that a loop of writes to one key takes
- * no more memory than twice its largest value. */
+/* Room for the value's bytes: the old ones if they suffice, so that a loop of writes to one key
+ * takes no more memory than twice its largest value. */
 static bool keep_value(struct txn *txn, struct access *access, struct slice value) {
     if (value.len > access->write_cap || !access->write.data) {
         size_t cap = value.len > 2 * access->write_cap ? value.len : 2 * access->write_cap;
@@ -162,7 +162,8 @@ static bool keep_value(struct txn *txn, struct access *access, struct slice valu
 }
 
 enum status access_write(struct txn *txn, struct access *access, struct slice value) {
-    size_t before = access->written ? access->key.len + (access->deletes ? 0 : access->write.len) : 0;
+    size_t before =
+        access->written ? access->key.len + (access->deletes ? 0 : access->write.len) : 0;
     size_t count = txn->write_count + !access->written;
     size_t bytes = txn->write_bytes - before + access->key.len + value.len;
     if (wal_record_bytes(count + 1, bytes) > wal_record_bytes_max(txn->shard->options.wal))

@@ -19,13 +19,13 @@
  *      held, one record holds the whole write set, then COMMIT. That the record is one means that
  *      recovery never finds a transaction in doubt.
  *   5. read-only over several shards: one VALIDATE round after all reads, which marks nothing. If
- *      something was deleted since an absent key or a range was read, the round is repeated as PREPARE
- *      and ABORT. The same round stands behind errors and rollbacks.
- * A procedure that declared its keys on several shards (put, execute) is prepared before it runs: its
- * reads are answered under the marks, so it cannot lose afterwards.
+ *      something was deleted since an absent key or a range was read, the round is repeated as
+ * PREPARE and ABORT. The same round stands behind errors and rollbacks. A procedure that declared
+ * its keys on several shards (put, execute) is prepared before it runs: its reads are answered
+ * under the marks, so it cannot lose afterwards.
  *
- * The reply goes home as soon as the LSN is drawn; the transaction itself stays until its messages and
- * the ticket are back, since only their owner frees them. */
+ * The reply goes home as soon as the LSN is drawn; the transaction itself stays until its messages
+ * and the ticket are back, since only their owner frees them. */
 #include "shard/coordinator.h"
 
 #include <assert.h>
@@ -390,7 +390,8 @@ static void validated(struct txn *txn) {
 /* Nothing is written: were the reads true at one instant? */
 static void commit_reads(struct txn *txn) {
     walk_cover_all(txn);
-    if (txn->ticket_state == TICKET_HELD) { /* everything is marked already: prove it under the marks */
+    if (txn->ticket_state ==
+        TICKET_HELD) { /* everything is marked already: prove it under the marks */
         prepare(txn, FOR_READS);
         return;
     }
@@ -432,8 +433,8 @@ static void commit(struct txn *txn) {
     }
 }
 
-/* PROC_ROLLBACK and PROC_FAIL: the writes are void, the reply is not. An exceeded budget says nothing
- * of the data, so its reads need no proof. */
+/* PROC_ROLLBACK and PROC_FAIL: the writes are void, the reply is not. An exceeded budget says
+ * nothing of the data, so its reads need no proof. */
 static void roll_back(struct txn *txn) {
     if (txn->call->outcome == ST_TIMEOUT) {
         end_with(txn, ST_TIMEOUT);
@@ -469,8 +470,8 @@ static void checked(struct txn *txn) {
         make_ready(txn, true);
 }
 
-/* A preempted attempt goes on in a later turn; an old one only if its reads still hold, since a handler
- * that has seen an inconsistent state may loop for ever. */
+/* A preempted attempt goes on in a later turn; an old one only if its reads still hold, since a
+ * handler that has seen an inconsistent state may loop for ever. */
 static void preempted(struct txn *txn) {
     uint64_t budget_ns = txn->call->deadline_ns - txn->call->started_ns;
     txn->yielded = true;
@@ -541,8 +542,8 @@ static void run(struct txn *txn) {
         act_on_verdict(txn);
 }
 
-/* A procedure that declared its keys: to the one shard that has them all, or prepared before it runs.
- * True if that is on its way; false if it can run here at once. */
+/* A procedure that declared its keys: to the one shard that has them all, or prepared before it
+ * runs. True if that is on its way; false if it can run here at once. */
 static bool place_declared(struct txn *txn) {
     struct shard *shard = txn->shard;
     if (txn->touched_count == 0)

@@ -1,10 +1,9 @@
-/* The gate: where finished calls wait, at home, until the log is on disk as far as their reply depends
- * on it.
+/* The gate: where finished calls wait, at home, until the log is on disk as far as their reply
+ * depends on it.
  *
- * Writes are visible before they are durable, so every reply is gated, read-only ones, 404s and errors
- * included. A sync covers all that was published when it began, so a call is looked at two or three
- * times at most.
- * Threads: the home shard's own. */
+ * Writes are visible before they are durable, so every reply is gated, read-only ones, 404s and
+ * errors included. A sync covers all that was published when it began, so a call is looked at two
+ * or three times at most. Threads: the home shard's own. */
 #ifndef CONCAVE_SHARD_GATE_H
 #define CONCAVE_SHARD_GATE_H
 

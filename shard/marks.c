@@ -3,7 +3,8 @@
 #include <assert.h>
 #include <stddef.h>
 
-/* Keys with the same hash order by their bytes, so that the tree's shape depends on its keys alone. */
+/* Keys with the same hash order by their bytes, so that the tree's shape depends on its keys alone.
+ */
 static bool higher_priority(const struct mark *a, const struct mark *b) {
     if (a->hash != b->hash)
         return a->hash > b->hash;
@@ -94,7 +95,8 @@ void marks_remove(struct marks *marks, struct mark *mark) {
     struct mark **at = &marks->root;
     while (!slice_equal((*at)->key, mark->key))
         at = slice_compare(mark->key, (*at)->key) < 0 ? &(*at)->left : &(*at)->right;
-    if (*at == mark && mark->same) { /* the next mark of the key takes this one's place in the tree */
+    if (*at == mark &&
+        mark->same) { /* the next mark of the key takes this one's place in the tree */
         struct mark *heir = mark->same;
         heir->left = mark->left;
         heir->right = mark->right;

@@ -7,13 +7,14 @@
  *
  * Validation is that of optimistic concurrency control (Kung and Robinson 1981), prepare and commit
  * are the two phases of Gray 1978. Reads are marked as well as writes: with write marks alone, T1
- * (reads x, writes y) and T2 (reads y, writes x) would both pass. Marks are looked at before versions:
- * a marked key gives no verdict, only wait or retry.
+ * (reads x, writes y) and T2 (reads y, writes x) would both pass. Marks are looked at before
+ * versions: a marked key gives no verdict, only wait or retry.
  *
  * A read that meets a marked write waits, parked at the branch whose mark it is, for that branch's
- * decision. Nothing that holds a mark waits, so nothing deadlocks; the one exception is the holder of
- * the global ticket, which marks first and then waits for marks that were there before its own. Those
- * belong to optimistic transactions, which never wait, and newcomers lose to the holder's marks. */
+ * decision. Nothing that holds a mark waits, so nothing deadlocks; the one exception is the holder
+ * of the global ticket, which marks first and then waits for marks that were there before its own.
+ * Those belong to optimistic transactions, which never wait, and newcomers lose to the holder's
+ * marks. */
 #include "shard/participant.h"
 
 #include <assert.h>
@@ -77,8 +78,8 @@ void participant_answer(struct shard *shard, struct branch *branch) {
 
 /* ---- reading ---- */
 
-/* Answers one read. The value is copied for other shards; the coordinator's own shard reads it where
- * it lies, since it looks again at every use. False if there was no memory for the copy. */
+/* Answers one read. The value is copied for other shards; the coordinator's own shard reads it
+ * where it lies, since it looks again at every use. False if there was no memory for the copy. */
 static bool answer_read(struct shard *shard, struct branch *branch, struct access *access) {
     const struct treap_node *node = treap_find(shard->treap, access->key, access->hash);
     uint64_t version = node ? treap_version(node) : 0;
@@ -135,8 +136,8 @@ static bool copy_item(void *ctx, const struct treap_node *node) {
     return true;
 }
 
-/* Reads one batch. The fingerprint of what the walk will consume of it comes from these very items, as
- * of this instant. False if there was no memory. */
+/* Reads one batch. The fingerprint of what the walk will consume of it comes from these very items,
+ * as of this instant. False if there was no memory. */
 static bool answer_walk(struct shard *shard, struct batch *batch) {
     batch->count = 0;
     batch->exhausted = true;
@@ -198,8 +199,8 @@ static uint64_t version_now(const struct shard *shard, const struct access *acce
 
 static bool range_holds(const struct shard *shard, const struct batch *batch) {
     uint64_t count, version_max;
-    treap_fingerprint(shard->treap, batch->covered.from, batch->covered.to,
-        batch->covered.bounded, &count, &version_max);
+    treap_fingerprint(shard->treap, batch->covered.from, batch->covered.to, batch->covered.bounded,
+        &count, &version_max);
     return count == batch->taken && version_max <= batch->taken_version;
 }
 
@@ -222,8 +223,8 @@ static bool still_true(const struct shard *shard, const struct branch *branch, u
     return true;
 }
 
-/* An absent key or a range can return to what it was. That nothing was deleted since it was read shows
- * that it did not; else only a look under marks is proof, if other shards are read too. */
+/* An absent key or a range can return to what it was. That nothing was deleted since it was read
+ * shows that it did not; else only a look under marks is proof, if other shards are read too. */
 static bool deleted_since(const struct shard *shard, const struct branch *branch) {
     uint64_t last = treap_delete_lsn(shard->treap);
     for (const struct access *access = branch->accesses; access; access = access->next)
@@ -254,8 +255,8 @@ static void discard_staged(struct shard *shard, struct branch *branch) {
 }
 
 static bool stage(struct shard *shard, struct access *access, struct slice value) {
-    access->is_staged = treap_stage_put(shard->treap, access->key, access->hash, value,
-                            &access->staged) == ST_OK;
+    access->is_staged =
+        treap_stage_put(shard->treap, access->key, access->hash, value, &access->staged) == ST_OK;
     return access->is_staged;
 }
 
@@ -271,9 +272,9 @@ static bool stage_writes(struct shard *shard, struct branch *branch) {
     return true;
 }
 
-/* A write that was declared before its value was known may have been staged with another one. This is
- * the one allocation after a vote; it is of a size that was just given back or freshly declared, and
- * if even that fails the process ends: the record is published, so nothing is lost. */
+/* A write that was declared before its value was known may have been staged with another one. This
+ * is the one allocation after a vote; it is of a size that was just given back or freshly declared,
+ * and if even that fails the process ends: the record is published, so nothing is lost. */
 static void restage(struct shard *shard, struct access *access) {
     if (access->is_staged) {
         const struct treap_blob *staged = access->staged.value;
@@ -282,8 +283,9 @@ static void restage(struct shard *shard, struct access *access) {
         treap_discard(shard->treap, &access->staged);
     }
     if (!stage(shard, access, access->write))
-        diag_fatal(EXIT_OUT_OF_MEMORY, "out of memory while installing a commit of %zu bytes; "
-                                       "it is in the log and will be there after a restart",
+        diag_fatal(EXIT_OUT_OF_MEMORY,
+            "out of memory while installing a commit of %zu bytes; "
+            "it is in the log and will be there after a restart",
             access->write.len);
 }
 
@@ -298,8 +300,8 @@ static void install_writes(struct shard *shard, struct branch *branch) {
         }
     }
     discard_staged(shard, branch); /* of declared writes that were not made */
-    atomic_store_explicit(&shard->options.peers->load[shard->index].keys,
-        treap_count(shard->treap), memory_order_relaxed);
+    atomic_store_explicit(&shard->options.peers->load[shard->index].keys, treap_count(shard->treap),
+        memory_order_relaxed);
     atomic_store_explicit(&shard->options.peers->load[shard->index].bytes,
         treap_bytes(shard->treap), memory_order_relaxed);
 }

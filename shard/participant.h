@@ -16,8 +16,8 @@ bool participant_step(struct shard *shard, struct branch *branch);
 /* Sends an answered branch home: by message, or to this shard's own next turn. */
 void participant_answer(struct shard *shard, struct branch *branch);
 
-/* What a point read of this shard's own data depends on for its durability: the version found, or the
- * last delete if the key was absent. */
+/* What a point read of this shard's own data depends on for its durability: the version found, or
+ * the last delete if the key was absent. */
 uint64_t participant_depends(const struct shard *shard, uint64_t version);
 
 #endif

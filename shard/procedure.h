@@ -2,13 +2,13 @@
  * calls of /v1 in net/; the shards know nothing else of either.
  *
  * The life of a call: net/ makes it on the shard of the connection (its home) and submits it. The
- * coordinator begins an attempt with `start`, goes on with `resume` after a wait or a preemption, and
- * ends it with `drop` when the attempt lost a conflict, moved to another shard or ended badly. When
- * the attempt has committed (or its read-only verdict stood) `finish` completes the reply, and the
- * call goes home, where the reply is held until the durable LSN covers `depends_lsn`.
+ * coordinator begins an attempt with `start`, goes on with `resume` after a wait or a preemption,
+ * and ends it with `drop` when the attempt lost a conflict, moved to another shard or ended badly.
+ * When the attempt has committed (or its read-only verdict stood) `finish` completes the reply, and
+ * the call goes home, where the reply is held until the durable LSN covers `depends_lsn`.
  *
- * Ownership: the home shard makes and frees a call. While it is submitted it belongs to the shard that
- * runs it; the request bytes are immutable, so every attempt starts from the same input.
+ * Ownership: the home shard makes and frees a call. While it is submitted it belongs to the shard
+ * that runs it; the request bytes are immutable, so every attempt starts from the same input.
  * Threads: start, resume, drop and finish on the shard that runs the call; release at home. */
 #ifndef CONCAVE_SHARD_PROCEDURE_H
 #define CONCAVE_SHARD_PROCEDURE_H
@@ -22,12 +22,13 @@ struct script_route; /* a route of the application; lua/ knows what is in it */
 
 /* How a step of a procedure ended. */
 enum verdict {
-    PROC_WAIT,     /* a txn_ call said ST_PENDING: resume when it is answered */
-    PROC_AGAIN,    /* preempted: resume in a later turn of the loop */
-    PROC_RERUN,    /* ST_PENDING where the procedure cannot wait: drop, then start again with the value
-                      at hand; not counted as a loss */
+    PROC_WAIT,  /* a txn_ call said ST_PENDING: resume when it is answered */
+    PROC_AGAIN, /* preempted: resume in a later turn of the loop */
+    PROC_RERUN, /* ST_PENDING where the procedure cannot wait: drop, then start again with the value
+                   at hand; not counted as a loss */
     PROC_COMMIT,   /* commit, then send call->reply */
-    PROC_ROLLBACK, /* write nothing; once the reads are known to have been current, send call->reply */
+    PROC_ROLLBACK, /* write nothing; once the reads are known to have been current, send call->reply
+                    */
     PROC_FAIL,     /* write nothing; as PROC_ROLLBACK, with call->outcome (ST_HANDLER, ...) set */
     PROC_UNWOUND,  /* a txn_ call said ST_DOOMED: the coordinator knows why and what is next */
     PROC_REPLACED, /* the VM was replaced under the attempt: start again in the new one */
@@ -35,23 +36,24 @@ enum verdict {
 
 struct procedure {
     const char *name;
-    /* Declares keys and ranges (shard/txn.h) before the first attempt; NULL if they are found on the
-     * way. A status other than ST_OK ends the call with it as outcome. */
+    /* Declares keys and ranges (shard/txn.h) before the first attempt; NULL if they are found on
+     * the way. A status other than ST_OK ends the call with it as outcome. */
     enum status (*declare)(struct call *call, struct txn *txn);
     /* Begins an attempt, on vm for scripts (NULL without an application). */
     enum verdict (*start)(struct call *call, struct txn *txn, struct script_vm *vm);
     /* Goes on after PROC_WAIT or PROC_AGAIN. NULL if `start` never returns those. */
     enum verdict (*resume)(struct call *call, struct txn *txn);
     /* Forgets the attempt and what it has put into the reply. Called after every start that did not
-     * end in `finish`, also while the attempt is waiting. NULL if there is nothing to forget but the
-     * reply (which the coordinator empties). */
+     * end in `finish`, also while the attempt is waiting. NULL if there is nothing to forget but
+     * the reply (which the coordinator empties). */
     void (*drop)(struct call *call);
-    /* After the commit, or after the reads behind PROC_ROLLBACK or PROC_FAIL were validated: completes
-     * the reply, whose version is given (the LSN; of a read-only transaction, the newest commit it
-     * depends on), and forgets the attempt. NULL if the reply stands and nothing is to forget. */
+    /* After the commit, or after the reads behind PROC_ROLLBACK or PROC_FAIL were validated:
+     * completes the reply, whose version is given (the LSN; of a read-only transaction, the newest
+     * commit it depends on), and forgets the attempt. NULL if the reply stands and nothing is to
+     * forget. */
     void (*finish)(struct call *call, uint64_t version);
-    /* Gives call->input back. net/ calls it, at home, before the call is freed or used again. NULL if
-     * there is none. */
+    /* Gives call->input back. net/ calls it, at home, before the call is freed or used again. NULL
+     * if there is none. */
     void (*release)(struct call *call);
 };
 
@@ -64,16 +66,17 @@ struct request_header {
 
 /* A parsed request; all slices point into memory that lives as long as the call. */
 struct request {
-    struct slice method;  /* "GET" */
-    struct slice path;    /* as sent, before the '?', still percent-encoded */
-    struct slice query;   /* as sent, behind the '?'; empty if there was none */
+    struct slice method; /* "GET" */
+    struct slice path;   /* as sent, before the '?', still percent-encoded */
+    struct slice query;  /* as sent, behind the '?'; empty if there was none */
     struct slice body;
-    struct slice remote;  /* "127.0.0.1:5000" */
-    struct slice id;      /* X-Request-Id */
+    struct slice remote; /* "127.0.0.1:5000" */
+    struct slice id;     /* X-Request-Id */
     const struct request_header *headers;
     unsigned header_count;
     const struct script_route *route; /* scripts only */
-    struct slice params[REQUEST_PARAMS_MAX]; /* scripts only: values of the route's :params, decoded */
+    struct slice
+        params[REQUEST_PARAMS_MAX]; /* scripts only: values of the route's :params, decoded */
 };
 
 /* What goes back to the client. The procedure fills it in. */
@@ -97,8 +100,8 @@ struct call {
     uint64_t wall_ns;     /* the time that now() shows, the same in every attempt */
     uint64_t seed;        /* of random() and uuid(), the same in every attempt */
     unsigned label;       /* the route's index in the metrics (core/stats.h) */
-    void *input;          /* the procedure's own, for the whole life of the call (the parsed request,
-                             say); given back by procedure->release */
+    void *input; /* the procedure's own, for the whole life of the call (the parsed request,
+                    say); given back by procedure->release */
 
     /* ---- the running attempt's ---- */
     void *attempt; /* the procedure's own */

@@ -13,9 +13,9 @@ struct script_app;
 struct script_route_info;
 
 struct script_options {
-    const char *file;        /* the application, a path */
-    const char *resources;   /* folder of templates; for later */
-    size_t vm_bytes_max;     /* --lua-memory-max */
+    const char *file;      /* the application, a path */
+    const char *resources; /* folder of templates; for later */
+    size_t vm_bytes_max;   /* --lua-memory-max */
     size_t key_bytes_max;
     size_t value_bytes_max;
     unsigned shards;
@@ -28,8 +28,8 @@ enum route_match {
 };
 
 struct script_engine {
-    /* Loads the file once to learn its routes. Main thread. On failure: ST_INVALID (the application's
-     * fault) or ST_NOMEM, with file:line and the reason in error. */
+    /* Loads the file once to learn its routes. Main thread. On failure: ST_INVALID (the
+     * application's fault) or ST_NOMEM, with file:line and the reason in error. */
     enum status (*app_open)(
         const struct script_options *options, struct script_app **app, struct buf *error);
     /* After all its VMs are closed. Main thread. */
@@ -43,12 +43,12 @@ struct script_engine {
     size_t (*vm_bytes)(const struct script_vm *vm);
 
     /* Finds the route of /fn/PATH (path is what follows "/fn/", percent-encoded) and fills
-     * request->route and request->params; decoded params are put into scratch, which must outlive the
-     * request. allow gets "GET, POST" for ROUTE_BAD_METHOD. Any thread. */
+     * request->route and request->params; decoded params are put into scratch, which must outlive
+     * the request. allow gets "GET, POST" for ROUTE_BAD_METHOD. Any thread. */
     enum route_match (*match)(const struct script_app *app, struct slice method, struct slice path,
         struct request *request, struct buf *scratch, struct buf *allow);
-    /* The app's routes, for status, metrics and check: the pattern, kind and methods of route index,
-     * false past the last. Any thread. */
+    /* The app's routes, for status, metrics and check: the pattern, kind and methods of route
+     * index, false past the last. Any thread. */
     bool (*route_at)(const struct script_app *app, unsigned index, struct script_route_info *info);
     /* The index of a route in that list. */
     unsigned (*route_index)(const struct script_route *route);

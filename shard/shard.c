@@ -16,7 +16,8 @@
 
 /* ---- what shards share ---- */
 
-static stats_id counter(struct stats *stats, const char *family, const char *label, const char *value) {
+static stats_id counter(
+    struct stats *stats, const char *family, const char *label, const char *value) {
     struct buf labels;
     buf_init(&labels, 4096);
     if (label) {
@@ -35,9 +36,10 @@ static void register_families(struct stats *stats) {
         "Transactions committed, by where their keys were.", NULL, 0, 1);
     stats_family(stats, "txn_conflicts_total", STATS_COUNTER,
         "Attempts lost to a concurrent transaction and run again.", NULL, 0, 1);
-    stats_family(stats, "txn_retries_total", STATS_COUNTER, "Attempts beyond the first.", NULL, 0, 1);
-    stats_family(stats, "txn_aborts_total", STATS_COUNTER, "Transactions that wrote nothing, by why.",
-        NULL, 0, 1);
+    stats_family(
+        stats, "txn_retries_total", STATS_COUNTER, "Attempts beyond the first.", NULL, 0, 1);
+    stats_family(stats, "txn_aborts_total", STATS_COUNTER,
+        "Transactions that wrote nothing, by why.", NULL, 0, 1);
     stats_family(stats, "shard_messages_total", STATS_COUNTER,
         "Messages that a shard has taken from its mailbox.", NULL, 0, 1);
 }

@@ -5,10 +5,9 @@
  * thread under a seed. In the server net/worker.c gives each shard a thread, a libevent loop and a
  * mailbox.
  *
- * Ownership: the creator owns the shard; the shard owns its treap, marks and transactions. A submitted
- * call belongs to the shards until env->released.
- * Threads: after shard_open_data everything here is for the shard's own thread, but for the functions
- * that say "any thread".
+ * Ownership: the creator owns the shard; the shard owns its treap, marks and transactions. A
+ * submitted call belongs to the shards until env->released. Threads: after shard_open_data
+ * everything here is for the shard's own thread, but for the functions that say "any thread".
  * Neighbours in the walk of a request: net/conn.c -> shard_submit -> shard/coordinator.c ->
  * shard/participant.c -> core/wal.c -> shard/gate.c -> net/conn.c. */
 #ifndef CONCAVE_SHARD_SHARD_H
@@ -26,8 +25,8 @@ struct shard_env {
     void *ctx;
     /* Hands msg to a shard (also to the sender's own). Never fails. */
     void (*send)(void *ctx, unsigned to, struct msg *msg);
-    /* At home: the call has committed or ended; the connection's next request may start. Its reply is
-     * complete but may not leave yet. */
+    /* At home: the call has committed or ended; the connection's next request may start. Its reply
+     * is complete but may not leave yet. */
     void (*committed)(void *ctx, struct call *call);
     /* At home, after committed: the reply may leave; the call is the home's again. */
     void (*released)(void *ctx, struct call *call);
@@ -38,9 +37,9 @@ struct shard_options {
     unsigned shards;
     const struct slots *slots;
     struct wal *wal;
-    struct stats *stats;       /* thread index = shard index */
-    uint64_t hash_seed;        /* wal_salt */
-    uint64_t random_seed;      /* of back-off and treap priorities */
+    struct stats *stats;  /* thread index = shard index */
+    uint64_t hash_seed;   /* wal_salt */
+    uint64_t random_seed; /* of back-off and treap priorities */
     size_t key_bytes_max;
     size_t value_bytes_max;
     unsigned calls_max;        /* in flight on a shard; past it ST_BUSY */
@@ -48,9 +47,9 @@ struct shard_options {
     struct shard_env env;
 };
 
-/* Few atomics that all shards share: load of each shard, bytes of data, the metrics' ids. Made before
- * the shards, freed after them. label_count: call->label is below it; label_names[i] is the route
- * pattern for the metrics. NULL if memory ran out. */
+/* Few atomics that all shards share: load of each shard, bytes of data, the metrics' ids. Made
+ * before the shards, freed after them. label_count: call->label is below it; label_names[i] is the
+ * route pattern for the metrics. NULL if memory ran out. */
 struct shard_peers *shard_peers_create(
     unsigned shards, struct stats *stats, const char *const *label_names, unsigned label_count);
 void shard_peers_destroy(struct shard_peers *peers);
@@ -61,8 +60,8 @@ void shard_destroy(struct shard *shard);
 
 /* Recovery, before the shard's thread touches its data: applies one operation of the log. ST_OK;
  * ST_NOMEM. */
-MUST_USE enum status shard_replay(
-    struct shard *shard, uint64_t lsn, enum wal_op op, struct slice key, uint64_t hash, struct slice value);
+MUST_USE enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op,
+    struct slice key, uint64_t hash, struct slice value);
 
 /* The VM in which calls of scripts start from now on (NULL: none). */
 void shard_set_vm(struct shard *shard, struct script_vm *vm);
@@ -74,8 +73,8 @@ MUST_USE enum status shard_submit(struct shard *shard, struct call *call, uint64
 /* Takes one message in. */
 void shard_deliver(struct shard *shard, struct msg *msg, uint64_t now_ns);
 
-/* One turn after the mailbox has been drained: preempted attempts, timers, gated replies. True if work
- * is left that should not wait for an event. */
+/* One turn after the mailbox has been drained: preempted attempts, timers, gated replies. True if
+ * work is left that should not wait for an event. */
 bool shard_turn(struct shard *shard, uint64_t now_ns);
 
 /* When shard_turn next has something to do for a timer; UINT64_MAX: never. */

@@ -1,9 +1,10 @@
 /* The structures of a shard and of the transactions on it, for the files of this folder only.
  *
- * Two threads meet in a transaction: its coordinator's and, through a branch, each participant's. Who
- * may touch what is said by rulers in the structures below and follows from the messages: while a
- * branch is out, everything that it reaches is the participant's; while it is home, the coordinator's,
- * except for the marks and staged writes, which stay the participant's until COMMIT or ABORT. */
+ * Two threads meet in a transaction: its coordinator's and, through a branch, each participant's.
+ * Who may touch what is said by rulers in the structures below and follows from the messages: while
+ * a branch is out, everything that it reaches is the participant's; while it is home, the
+ * coordinator's, except for the marks and staged writes, which stay the participant's until COMMIT
+ * or ABORT. */
 #ifndef CONCAVE_SHARD_STATE_H
 #define CONCAVE_SHARD_STATE_H
 
@@ -63,17 +64,17 @@ struct batch_item {
 
 struct batch {
     /* ---- the coordinator's; read by the participant while the branch is out ---- */
-    struct batch *next;        /* of the same branch, newest first */
-    struct batch *later;       /* the next one of the same walk on this shard */
-    struct interval asked;     /* what was to be read, from its start (reverse: its end) */
+    struct batch *next;    /* of the same branch, newest first */
+    struct batch *later;   /* the next one of the same walk on this shard */
+    struct interval asked; /* what was to be read, from its start (reverse: its end) */
     bool reverse;
     size_t items_max;
-    bool wanted;               /* to be read by the next WALK or PREPARE */
-    bool read;                 /* in the range set: covered, taken, taken_version */
-    struct interval covered;   /* set before validation */
-    uint64_t taken;            /* items the walk has consumed of this batch */
-    uint64_t taken_version;    /* the highest version of those */
-    size_t at;                 /* offset of the next item in data */
+    bool wanted;             /* to be read by the next WALK or PREPARE */
+    bool read;               /* in the range set: covered, taken, taken_version */
+    struct interval covered; /* set before validation */
+    uint64_t taken;          /* items the walk has consumed of this batch */
+    uint64_t taken_version;  /* the highest version of those */
+    size_t at;               /* offset of the next item in data */
 
     /* ---- written by whoever answers ---- */
     struct buf data;
@@ -126,8 +127,8 @@ struct branch {
     uint64_t depends; /* LSN on which the truth of what was validated depends */
 
     /* ---- the participant's ---- */
-    bool marked; /* holds marks or staged writes here */
-    bool waited; /* parked once; a second mark in the way is a loss */
+    bool marked;                           /* holds marks or staged writes here */
+    bool waited;                           /* parked once; a second mark in the way is a loss */
     struct branch *waiters, **waiters_end; /* parked until this branch is unmarked, oldest first */
     struct branch *next_waiter;
 };
@@ -146,9 +147,9 @@ struct txn_range {
     struct txn_range *next; /* of the transaction, oldest first */
     struct interval interval;
     bool reverse;
-    bool open;     /* handed to the procedure in this attempt */
-    bool started;  /* something was consumed: `last` is set */
-    bool ended;    /* ran out: covers up to its bound */
+    bool open;      /* handed to the procedure in this attempt */
+    bool started;   /* something was consumed: `last` is set */
+    bool ended;     /* ran out: covers up to its bound */
     bool forgetful; /* gave back items that it consumed: cannot be walked again from its start */
     size_t expect;
     size_t consumed;
@@ -186,13 +187,13 @@ struct txn {
     struct txn *next;  /* run queue or pool */
     enum txn_state state;
     enum doom doom;
-    unsigned target;    /* DOOM_MOVED: where to */
-    unsigned out;       /* branches that are out */
+    unsigned target;           /* DOOM_MOVED: where to */
+    unsigned out;              /* branches that are out */
     enum branch_answer answer; /* of the round or the reads, so far */
     uint64_t depends;          /* of the round, so far */
     enum prepared_for prepared_for;
     enum verdict verdict; /* WAITING: what to act on when all are home */
-    bool may_move;      /* no access yet, not moved before */
+    bool may_move;        /* no access yet, not moved before */
     bool moved;
     bool yielded;       /* others may have run since its first read */
     bool resumed;       /* READY to go on, not to start */
@@ -200,7 +201,8 @@ struct txn {
     bool attempted;     /* the procedure has an attempt to drop or finish */
     bool declared;      /* knows its keys: prepares before it runs */
     bool prepared;      /* all marks are placed */
-    bool read_only_end; /* PROC_ROLLBACK or PROC_FAIL: writes are void, call->outcome is to be kept */
+    bool read_only_end; /* PROC_ROLLBACK or PROC_FAIL: writes are void, call->outcome is to be kept
+                         */
     bool first_run;
     unsigned losses;
     uint64_t attempt_ns; /* when this attempt began */
@@ -222,10 +224,10 @@ struct txn {
     struct wal_record *record; /* reserved */
     struct ticket ticket;
     enum ticket_state ticket_state;
-    struct branch **branches;  /* by shard; NULL = not touched */
-    uint16_t *touched;         /* the shards that are */
+    struct branch **branches; /* by shard; NULL = not touched */
+    uint16_t *touched;        /* the shards that are */
     unsigned touched_count;
-    struct branch *pool;      /* of this txn object, one a shard, made when first needed */
+    struct branch *pool; /* of this txn object, one a shard, made when first needed */
 };
 
 /* The metrics' series, by call->label where a route is concerned. */
@@ -276,8 +278,8 @@ struct shard {
     struct treap *treap;
     struct marks marks;
     struct script_vm *vm;
-    struct queue ready;        /* transactions to start or go on */
-    struct branch *answers;    /* of parked branches of our own, to be taken in the next turn */
+    struct queue ready;     /* transactions to start or go on */
+    struct branch *answers; /* of parked branches of our own, to be taken in the next turn */
     struct branch **answers_end;
     struct timers timers;
     struct gate gate;

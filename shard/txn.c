@@ -1,7 +1,7 @@
 /* The transaction as its procedure sees it: reads, writes and declarations (shard/txn.h).
  *
- * A read of a key is made once and remembered; a key of the coordinator's own shard is looked up again
- * at each use, and if it has changed since, the attempt is lost there and then. */
+ * A read of a key is made once and remembered; a key of the coordinator's own shard is looked up
+ * again at each use, and if it has changed since, the attempt is lost there and then. */
 #include "shard/txn.h"
 
 #include <assert.h>
@@ -30,9 +30,8 @@ static bool moves_to(struct txn *txn, uint64_t hash) {
     txn->may_move = false;
     const struct shard_options *options = &txn->shard->options;
     unsigned owner = slots_shard(options->slots, hash);
-    if (owner == txn->shard->index ||
-        atomic_load_explicit(&options->peers->load[owner].calls, memory_order_relaxed) >=
-            options->calls_max)
+    if (owner == txn->shard->index || atomic_load_explicit(&options->peers->load[owner].calls,
+                                          memory_order_relaxed) >= options->calls_max)
         return false;
     txn->target = owner;
     return true;
@@ -54,7 +53,8 @@ static enum status touch(struct txn *txn, struct slice key, struct access **acce
 static enum status fetch(struct txn *txn, struct access *access, bool value_wanted) {
     if (access->read && (access->value_known || !value_wanted))
         return ST_OK;
-    assert(!txn->prepared); /* it declared something else than it does: nothing would validate this */
+    assert(
+        !txn->prepared); /* it declared something else than it does: nothing would validate this */
     if (txn->read_bytes > TXN_BYTES_MAX)
         return ST_TOO_LARGE;
     struct branch *branch = access_branch(txn, access->shard);
@@ -155,8 +155,7 @@ enum status txn_declare_value(struct txn *txn, struct slice key, struct slice va
         return status;
     if (value.len > txn->shard->options.value_bytes_max)
         return ST_TOO_LARGE;
-    struct access *access =
-        access_find(txn, key, hash_key(key, txn->shard->options.hash_seed));
+    struct access *access = access_find(txn, key, hash_key(key, txn->shard->options.hash_seed));
     access->hint = arena_copy(&txn->arena, value);
     return access->hint.data ? ST_OK : ST_NOMEM;
 }

@@ -1,17 +1,16 @@
 /* What a procedure may do with the data: the seam between handlers and whatever stores keys.
  *
- * A transaction reads, walks ranges and writes; nothing of it is visible to others before its commit,
- * which the coordinator (shard/coordinator.c) does when the procedure has returned. This header knows
- * keys, values and versions only, so that another engine can stand behind it.
+ * A transaction reads, walks ranges and writes; nothing of it is visible to others before its
+ * commit, which the coordinator (shard/coordinator.c) does when the procedure has returned. This
+ * header knows keys, values and versions only, so that another engine can stand behind it.
  *
  * Ownership: the coordinator makes and frees transactions. A slice handed out stays valid until the
- * next txn_ call or until the procedure returns to the loop, whichever is first; slices handed in are
- * copied.
- * Threads: the shard that runs the attempt.
- * Waiting: a call that answers ST_PENDING has started what it needs; the procedure returns PROC_WAIT
- * and makes the same call again when it is resumed. Nothing is counted twice.
- * Errors: ST_DOOMED means that this attempt has lost, moved or run out of its budget: the procedure
- * unwinds without another store call (each would answer the same) and returns PROC_UNWOUND. */
+ * next txn_ call or until the procedure returns to the loop, whichever is first; slices handed in
+ * are copied. Threads: the shard that runs the attempt. Waiting: a call that answers ST_PENDING has
+ * started what it needs; the procedure returns PROC_WAIT and makes the same call again when it is
+ * resumed. Nothing is counted twice. Errors: ST_DOOMED means that this attempt has lost, moved or
+ * run out of its budget: the procedure unwinds without another store call (each would answer the
+ * same) and returns PROC_UNWOUND. */
 #ifndef CONCAVE_SHARD_TXN_H
 #define CONCAVE_SHARD_TXN_H
 
@@ -25,8 +24,8 @@ struct txn_range;
 
 /* The value (MessagePack, core/value.h) and version of a key, own writes first (their version is 0:
  * it is not known before the commit).
- * ST_OK, ST_NOT_FOUND (*version is 0), ST_PENDING, ST_DOOMED; ST_INVALID for an empty key or one over
- * the limit; ST_TOO_LARGE when the transaction's reads pass their bound; ST_NOMEM. */
+ * ST_OK, ST_NOT_FOUND (*version is 0), ST_PENDING, ST_DOOMED; ST_INVALID for an empty key or one
+ * over the limit; ST_TOO_LARGE when the transaction's reads pass their bound; ST_NOMEM. */
 MUST_USE enum status txn_get(
     struct txn *txn, struct slice key, struct slice *value, uint64_t *version);
 
@@ -52,11 +51,11 @@ struct range_spec {
     struct slice to;   /* exclusive; used if bounded */
     bool bounded;      /* false = to the last key */
     bool reverse;      /* walk from the end towards from */
-    size_t expect;     /* how many items the walk will probably take, 0 = unknown: sizes the batches */
+    size_t expect; /* how many items the walk will probably take, 0 = unknown: sizes the batches */
 };
 
-/* The interval of all keys with a prefix: fills from, to and bounded of *spec. `to` needs scratch of
- * prefix.len bytes that outlives the spec. */
+/* The interval of all keys with a prefix: fills from, to and bounded of *spec. `to` needs scratch
+ * of prefix.len bytes that outlives the spec. */
 void range_spec_prefix(struct range_spec *spec, struct slice prefix, char *scratch);
 
 struct range_item {
@@ -65,9 +64,9 @@ struct range_item {
     uint64_t version; /* 0 for an own write */
 };
 
-/* Starts a walk in byte order over the shards' keys and the transaction's own writes. The walk lives
- * until txn_range_close or the end of the attempt; only the items that it has handed out count for
- * conflicts. ST_OK, ST_DOOMED, ST_NOMEM. An empty interval is an empty walk. */
+/* Starts a walk in byte order over the shards' keys and the transaction's own writes. The walk
+ * lives until txn_range_close or the end of the attempt; only the items that it has handed out
+ * count for conflicts. ST_OK, ST_DOOMED, ST_NOMEM. An empty interval is an empty walk. */
 MUST_USE enum status txn_range_open(
     struct txn *txn, const struct range_spec *spec, struct txn_range **range);
 /* The next item: ST_OK, ST_END (and again at every further call), ST_PENDING, ST_DOOMED, ST_NOMEM,
@@ -86,7 +85,8 @@ enum declare_kind {
     DECLARE_VERSION_WRITE,
     DECLARE_READ_WRITE,
 };
-/* ST_OK, ST_INVALID for a bad key, ST_NOMEM. A key may be declared several times: the kinds add up. */
+/* ST_OK, ST_INVALID for a bad key, ST_NOMEM. A key may be declared several times: the kinds add up.
+ */
 MUST_USE enum status txn_declare(struct txn *txn, struct slice key, enum declare_kind kind);
 /* The value that a declared write will probably put: memory for it is taken before the commit is
  * decided. As txn_declare; ST_TOO_LARGE as txn_set. */

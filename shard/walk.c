@@ -1,6 +1,7 @@
 /* Walks: a range in byte order over all shards and the transaction's own writes.
  *
- * Keys are spread over the shards by hash, so a walk merges one stream a shard, each read in batches:
+ * Keys are spread over the shards by hash, so a walk merges one stream a shard, each read in
+ * batches:
  *
  *   shard 0   [a c f][k m ...]        batches: read at one instant each, never merged
  *   shard 1   [b d][e g ...]
@@ -8,9 +9,9 @@
  *   merged    a b c' d e f ...
  *
  * Nothing is handed out before every shard's next item is known, so a walk that stopped after key k
- * has looked at [from, k] on every shard, those that gave nothing too; one that ran out, at all of its
- * interval. What a batch covers of that, and the number and highest version of its items that the walk
- * consumed, is its fingerprint, which validation compares (architecture.md, Ranges). */
+ * has looked at [from, k] on every shard, those that gave nothing too; one that ran out, at all of
+ * its interval. What a batch covers of that, and the number and highest version of its items that
+ * the walk consumed, is its fingerprint, which validation compares (architecture.md, Ranges). */
 #include "shard/walk.h"
 
 #include <assert.h>
@@ -171,8 +172,8 @@ static void cover(const struct txn_range *range, struct batch *batch) {
         covered->to = covered->from;
         covered->bounded = true;
     } else if (!range->reverse) {
-        struct slice end = later ? batch->later->asked.from
-                                 : slice_of(range->last.data, range->last.len + 1);
+        struct slice end =
+            later ? batch->later->asked.from : slice_of(range->last.data, range->last.len + 1);
         if (!covered->bounded || slice_compare(end, covered->to) < 0)
             covered->to = end;
         covered->bounded = true;
@@ -276,7 +277,8 @@ static bool comes_first(const struct txn_range *range, struct slice a, struct sl
 }
 
 /* The shard whose next item comes first; SHARDS_MAX if none has one left. */
-static unsigned first_shard(const struct txn_range *range, struct range_item *first, size_t *bytes) {
+static unsigned first_shard(
+    const struct txn_range *range, struct range_item *first, size_t *bytes) {
     unsigned found = SHARDS_MAX;
     for (unsigned shard = 0; shard < range->txn->shard->options.shards; shard++) {
         struct range_item item;
@@ -295,15 +297,14 @@ static unsigned first_shard(const struct txn_range *range, struct range_item *fi
 /* The next own write that lies in the interval and behind what was consumed. */
 static struct access *next_own(struct txn_range *range, bool *failed) {
     const struct interval *interval = &range->interval;
-    struct slice at = range->reverse ? (interval->bounded ? interval->to : slice_of(NULL, 0))
-                                     : interval->from;
+    struct slice at =
+        range->reverse ? (interval->bounded ? interval->to : slice_of(NULL, 0)) : interval->from;
     bool beyond = range->reverse && interval->bounded;
     if (range->started) {
         at = buf_slice(&range->last);
         beyond = true;
     }
-    struct access *own =
-        access_next_write(range->txn, at, beyond, range->reverse, failed);
+    struct access *own = access_next_write(range->txn, at, beyond, range->reverse, failed);
     return own && interval_holds(interval, own->key) ? own : NULL;
 }
 

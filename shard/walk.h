@@ -7,7 +7,8 @@
 
 /* Sets what each batch covers, as the range set of the transaction stands now. */
 void walk_cover_all(struct txn *txn);
-/* Before an attempt is run again with what it has read: walks may be opened from their start again. */
+/* Before an attempt is run again with what it has read: walks may be opened from their start again.
+ */
 void walk_rewind_all(struct txn *txn);
 /* A walk whose first batches PREPARE will read. ST_OK, ST_NOMEM. */
 MUST_USE enum status walk_declare(struct txn *txn, const struct range_spec *spec);

@@ -14,7 +14,7 @@
 #define CALLS_A_RUN 60u
 
 struct mix {
-    unsigned keys;       /* of the first STAGE_KEYS */
+    unsigned keys; /* of the first STAGE_KEYS */
     bool ranges, yields;
     unsigned in_flight;
 };
@@ -22,10 +22,10 @@ struct mix {
 static void random_step(struct stage *stage, const struct mix *mix, struct step *step) {
     uint64_t pick = stage_random(stage, 20);
     step->key = (unsigned)stage_random(stage, mix->keys);
-    step->kind = pick < 7    ? STEP_GET
-                 : pick < 8  ? STEP_VERSION
-                 : pick < 13 ? STEP_SET
-                 : pick < 16 ? STEP_DELETE
+    step->kind = pick < 7                   ? STEP_GET
+                 : pick < 8                 ? STEP_VERSION
+                 : pick < 13                ? STEP_SET
+                 : pick < 16                ? STEP_DELETE
                  : pick < 18 && mix->ranges ? STEP_RANGE
                  : mix->yields              ? STEP_YIELD
                                             : STEP_GET;
@@ -67,7 +67,8 @@ static void run_seeds(const struct mix *mix, const char *name) {
     uint64_t losses = 0;
     for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++)
         for (uint64_t seed = first; seed < first + seeds; seed++) {
-            fprintf(stderr, "\r%s: %u shards, seed %llu ", name, counts[i], (unsigned long long)seed);
+            fprintf(
+                stderr, "\r%s: %u shards, seed %llu ", name, counts[i], (unsigned long long)seed);
             losses += run(counts[i], seed, mix);
         }
     fprintf(stderr, "\n%s: %llu calls, %llu attempts lost and run again\n", name,

@@ -241,8 +241,8 @@ static struct range_spec step_spec(struct stage *stage, const struct step *step)
         .expect = step->limit};
 }
 
-static enum status walk(struct stage_call *call, struct txn *txn, const struct step *step,
-    struct seen *seen) {
+static enum status walk(
+    struct stage_call *call, struct txn *txn, const struct step *step, struct seen *seen) {
     enum status status = ST_OK;
     if (!call->range) {
         struct range_spec spec = step_spec(the_stage(&call->call), step);
@@ -267,8 +267,8 @@ static enum status walk(struct stage_call *call, struct txn *txn, const struct s
     return status;
 }
 
-static enum status run_step(struct stage_call *call, struct txn *txn, const struct step *step,
-    struct seen *seen) {
+static enum status run_step(
+    struct stage_call *call, struct txn *txn, const struct step *step, struct seen *seen) {
     static const char value[] = "value";
     struct slice key = key_slice(the_stage(&call->call), step->key % STAGE_KEYS);
     struct slice got;
@@ -341,7 +341,9 @@ static enum status procedure_declare(struct call *base, struct txn *txn) {
             bool write = step->kind == STEP_SET || step->kind == STEP_DELETE;
             writes += write;
             status = txn_declare(txn, key,
-                write ? DECLARE_WRITE : step->kind == STEP_GET ? DECLARE_READ : DECLARE_VERSION);
+                write                    ? DECLARE_WRITE
+                : step->kind == STEP_GET ? DECLARE_READ
+                                         : DECLARE_VERSION);
         }
         assert(status == ST_OK);
     }
@@ -349,8 +351,10 @@ static enum status procedure_declare(struct call *base, struct txn *txn) {
     return ST_OK;
 }
 
-static const struct procedure finding = {
-    .name = "finding", .start = procedure_start, .resume = procedure_go, .finish = procedure_finish};
+static const struct procedure finding = {.name = "finding",
+    .start = procedure_start,
+    .resume = procedure_go,
+    .finish = procedure_finish};
 static const struct procedure declaring = {.name = "declaring",
     .declare = procedure_declare,
     .start = procedure_start,
@@ -418,7 +422,8 @@ void stage_settle(struct stage *stage, unsigned moves_max) {
             busy = shard_in_flight(stage->shard[i]);
     }
     if (busy)
-        fprintf(stderr, "not settled: %u of %u calls released\n", stage->released, stage->call_count);
+        fprintf(
+            stderr, "not settled: %u of %u calls released\n", stage->released, stage->call_count);
     assert(!busy);
 }
 

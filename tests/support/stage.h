@@ -1,10 +1,10 @@
 /* A stage for protocol tests: any number of shards on one thread, under a seed.
  *
- * Messages wait in one first-in-first-out channel for each pair of shards, and the seed decides which
- * channel moves, which shard takes a turn and how time passes. The log is a stand-in that gives out
- * LSNs, remembers every record in order and becomes durable when the seed says so; it replaces
- * core/wal.c at link time. Procedures are scripts of steps. When all is done, history_check holds the
- * outcome against a model. */
+ * Messages wait in one first-in-first-out channel for each pair of shards, and the seed decides
+ * which channel moves, which shard takes a turn and how time passes. The log is a stand-in that
+ * gives out LSNs, remembers every record in order and becomes durable when the seed says so; it
+ * replaces core/wal.c at link time. Procedures are scripts of steps. When all is done,
+ * history_check holds the outcome against a model. */
 #ifndef CONCAVE_TESTS_STAGE_H
 #define CONCAVE_TESTS_STAGE_H
 
@@ -18,9 +18,9 @@ enum step_kind { STEP_GET, STEP_VERSION, STEP_SET, STEP_DELETE, STEP_RANGE, STEP
 
 struct step {
     enum step_kind kind;
-    unsigned key;      /* RANGE: from */
-    unsigned to;       /* RANGE: exclusive */
-    unsigned limit;    /* RANGE: items taken at most */
+    unsigned key;   /* RANGE: from */
+    unsigned to;    /* RANGE: exclusive */
+    unsigned limit; /* RANGE: items taken at most */
     bool reverse;
 };
 
@@ -72,7 +72,8 @@ void stage_settle(struct stage *stage, unsigned moves_max);
 /* The shard that owns a key. */
 unsigned stage_owner(struct stage *stage, unsigned key);
 /* Every call's reads and ranges must match the model: of writers at their LSN, of the others at one
- * LSN between their submission and their release; and nothing was released before it was durable. */
+ * LSN between their submission and their release; and nothing was released before it was durable.
+ */
 void stage_check_history(struct stage *stage);
 uint64_t stage_now_ns(struct stage *stage);
 uint64_t stage_losses(struct stage *stage);
