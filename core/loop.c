@@ -119,7 +119,7 @@ static enum status switch_event(struct event *event, bool *is_on, bool on) {
     if (!on) {
         int failed = event_del(event);
         assert(!failed);
-        } else if (event_add(event, NULL) != 0) {
+    } else if (event_add(event, NULL) != 0) {
         return ST_NOMEM;
     }
     *is_on = on;

@@ -315,9 +315,8 @@ static void print_real(struct buf *out, double value) {
         buf_append_text(out, "NaN");
     else if (isinf(value))
         buf_append_text(out, value > 0 ? "+Inf" : "-Inf");
-    else if (value > -0x1p53 && value < 0x1p53 &&
-             value == (double)(int64_t)value) /* whole numbers to the last digit */
-        buf_printf(out, "%.0f", value);
+    else if (value > -0x1p53 && value < 0x1p53 && value == (double)(int64_t)value)
+        buf_printf(out, "%.0f", value); /* whole numbers to the last digit */
     else
         buf_printf(out, "%.15g", value);
 }

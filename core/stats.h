@@ -18,8 +18,8 @@ struct stats;
 typedef unsigned stats_id; /* a series: a cell, or a row of cells for a histogram */
 
 #define STATS_BUCKETS_MAX 48u
-#define STATS_CELLS_MAX (1u << 20) /* a histogram takes two more than it has buckets, others one   \
-                                    */
+/* Over all series: a histogram takes two more than it has buckets, others one. */
+#define STATS_CELLS_MAX (1u << 20)
 
 enum stats_kind { STATS_COUNTER, STATS_GAUGE, STATS_HISTOGRAM };
 
