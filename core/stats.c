@@ -18,6 +18,7 @@
 #define BLOCK_CELLS 512u
 #define BLOCKS_MAX (STATS_CELLS_MAX / BLOCK_CELLS)
 #define CACHE_LINE_BYTES 64u
+#define WHOLE_MAX 9007199254740992.0 /* 2^53: below it a double holds every whole number */
 #define NOWHERE 0u /* the series without room: cells that are written but not read */
 
 _Static_assert(STATS_BUCKETS_MAX + 2 <= BLOCK_CELLS, "a histogram's row fits a block");
@@ -315,7 +316,7 @@ static void print_real(struct buf *out, double value) {
         buf_append_text(out, "NaN");
     else if (isinf(value))
         buf_append_text(out, value > 0 ? "+Inf" : "-Inf");
-    else if (value > -0x1p53 && value < 0x1p53 && value == (double)(int64_t)value)
+    else if (value > -WHOLE_MAX && value < WHOLE_MAX && value == (double)(int64_t)value)
         buf_printf(out, "%.0f", value); /* whole numbers to the last digit */
     else
         buf_printf(out, "%.15g", value);
