@@ -1,0 +1,213 @@
+#include "lua/vm.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/diag.h"
+#include "lua/doom.h"
+#include "lua/load.h"
+
+#define LOAD_NS_MAX (10 * NS_PER_S)
+#define HURRY_BYTES ((size_t)1 << 20)
+
+/* Lua's allocator: malloc with an account. Memory handed out is work that the count hook does not see
+ * (a concatenation is one instruction), so each MiB brings the next hook forward. */
+static void *allocate(void *ctx, void *block, size_t old_bytes, size_t bytes) {
+    struct script_vm *vm = ctx;
+    if (!block)
+        old_bytes = 0; /* then it tells the kind of object */
+    if (bytes == 0) {
+        free(block);
+        vm->bytes -= old_bytes;
+        return NULL;
+    }
+    if (bytes > old_bytes && bytes - old_bytes > vm->bytes_max - vm->bytes)
+        return NULL;
+    void *fresh = realloc(block, bytes);
+    if (!fresh)
+        return NULL;
+    vm->bytes = vm->bytes - old_bytes + bytes;
+    vm->handed_out += bytes;
+    if (vm->handed_out >= HURRY_BYTES) {
+        vm->handed_out = 0;
+        script_hook_hurry(vm);
+    }
+    return fresh;
+}
+
+/* An error outside of every protected call: a bug of ours. */
+static int panic(lua_State *L) {
+    const char *text = lua_tostring(L, -1);
+    diag(DIAG_ERROR, "unprotected Lua error: %s", text ? text : "?");
+    abort();
+}
+
+/* Loads the application into vm->lua, which is fresh. */
+static enum status boot(struct script_vm *vm, struct buf *error) {
+    struct attempt *loading = &vm->loading;
+    *loading = (struct attempt){.vm = vm, .deadline_ns = clock_monotonic_ns() + LOAD_NS_MAX};
+    vm->current = loading;
+    vm->running = vm->lua;
+    lua_pushcfunction(vm->lua, script_load);
+    int result = lua_pcall(vm->lua, 0, 0, 0);
+    vm->current = NULL;
+    vm->running = NULL;
+    if (result == LUA_OK)
+        return ST_OK;
+    enum status status = ST_INVALID;
+    if (loading->doom == DOOM_TIMEOUT) {
+        buf_printf(error, "%s: loading takes longer than 10 s", vm->app->name);
+    } else if (result == LUA_ERRMEM || loading->doom == DOOM_MEMORY) {
+        buf_printf(error, "%s: loading needs more than the %zu bytes of --lua-memory-max",
+            vm->app->name, vm->bytes_max);
+        status = ST_NOMEM;
+    } else {
+        const char *text = lua_tostring(vm->lua, -1);
+        buf_append_text(error, text ? text : "error object is not a string");
+    }
+    return status;
+}
+
+static void close_state(struct script_vm *vm) {
+    vm->running = NULL;
+    if (vm->lua)
+        lua_close(vm->lua);
+    vm->lua = NULL;
+    vm->pool_count = 0;
+    assert(vm->bytes == 0);
+}
+
+static enum status open_state(struct script_vm *vm, struct buf *error) {
+    assert(!vm->lua && vm->bytes == 0);
+    vm->generation++;
+    vm->handler_count = 0;
+    vm->first_run = vm->start = LUA_NOREF;
+    vm->sealed = false;
+    vm->lua = lua_newstate(allocate, vm);
+    if (!vm->lua) {
+        buf_append_text(error, "not enough memory for a Lua state");
+        return ST_NOMEM;
+    }
+    *(struct script_vm **)lua_getextraspace(vm->lua) = vm;
+    lua_atpanic(vm->lua, panic);
+    script_hook_install(vm->lua);
+    enum status status = boot(vm, error);
+    if (status != ST_OK)
+        close_state(vm);
+    return status;
+}
+
+enum status script_vm_create(
+    struct script_app *app, unsigned shard, struct script_vm **vm_out, struct buf *error) {
+    struct script_vm *vm = calloc(1, sizeof *vm);
+    int *handlers = calloc(app->routes.count + 1, sizeof *handlers);
+    if (!vm || !handlers) {
+        free(vm);
+        free(handlers);
+        buf_append_text(error, "out of memory");
+        return ST_NOMEM;
+    }
+    vm->app = app;
+    vm->shard = shard;
+    vm->handlers = handlers;
+    vm->bytes_max = app->vm_bytes_max;
+    buf_init(&vm->scratch, SIZE_MAX);
+    buf_init(&vm->names, SIZE_MAX);
+    buf_init(&vm->members, SIZE_MAX);
+    buf_init(&vm->sorting, SIZE_MAX);
+    enum status status = open_state(vm, error);
+    if (status != ST_OK) {
+        script_vm_destroy(vm);
+        return status;
+    }
+    *vm_out = vm;
+    return ST_OK;
+}
+
+void script_vm_destroy(struct script_vm *vm) {
+    if (!vm)
+        return;
+    close_state(vm);
+    while (vm->free_attempts) {
+        struct attempt *attempt = vm->free_attempts;
+        vm->free_attempts = attempt->next_free;
+        buf_free(&attempt->log);
+        free(attempt);
+    }
+    buf_free(&vm->scratch);
+    buf_free(&vm->names);
+    buf_free(&vm->members);
+    buf_free(&vm->sorting);
+    free(vm->handlers);
+    free(vm);
+}
+
+void script_vm_replace(struct script_vm *vm) {
+    close_state(vm);
+    struct buf error;
+    buf_init(&error, DIAG_LINE_BYTES_MAX);
+    enum status status = open_state(vm, &error);
+    if (status == ST_OK)
+        diag(DIAG_WARN, "shard %u: the Lua VM was at its memory cap and has been replaced",
+            vm->shard);
+    else
+        diag(DIAG_ERROR, "shard %u: no Lua VM: %.*s", vm->shard, (int)error.len, error.data);
+    buf_free(&error);
+}
+
+/* ---- coroutines ---- */
+
+static int make_thread(lua_State *L) {
+    struct script_thread *thread = lua_touserdata(L, 1);
+    thread->state = lua_newthread(L);
+    thread->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+bool script_thread_get(struct script_vm *vm, struct script_thread *thread) {
+    if (vm->pool_count) {
+        *thread = vm->pool[--vm->pool_count];
+        return true;
+    }
+    lua_pushcfunction(vm->lua, make_thread);
+    lua_pushlightuserdata(vm->lua, thread);
+    bool made = lua_pcall(vm->lua, 1, 0, 0) == LUA_OK;
+    if (!made)
+        lua_settop(vm->lua, 0);
+    return made;
+}
+
+void script_thread_put(struct script_vm *vm, struct script_thread thread, bool clean) {
+    if (clean && vm->pool_count < SCRIPT_POOL_MAX) {
+        assert(lua_gettop(thread.state) == 0);
+        vm->pool[vm->pool_count++] = thread;
+        return;
+    }
+    luaL_unref(vm->lua, LUA_REGISTRYINDEX, thread.ref); /* changes existing fields: no allocation */
+}
+
+/* ---- attempts ---- */
+
+struct attempt *script_attempt_get(struct script_vm *vm) {
+    struct attempt *attempt = vm->free_attempts;
+    if (attempt) {
+        vm->free_attempts = attempt->next_free;
+    } else {
+        attempt = calloc(1, sizeof *attempt);
+        if (!attempt)
+            return NULL;
+        buf_init(&attempt->log, SCRIPT_LOG_BYTES_MAX);
+    }
+    struct buf log = attempt->log;
+    *attempt = (struct attempt){.vm = vm, .serial = ++vm->serial, .generation = vm->generation};
+    attempt->log = log;
+    return attempt;
+}
+
+void script_attempt_put(struct attempt *attempt) {
+    struct script_vm *vm = attempt->vm;
+    buf_reset(&attempt->log, 4096);
+    attempt->next_free = vm->free_attempts;
+    vm->free_attempts = attempt;
+}
