@@ -1,0 +1,118 @@
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "net/conn.h"
+#include "net/reply.h"
+#include "net/worker.h"
+
+/* The worker's output buffer is given back when a reply made it larger than this. */
+#define OUT_KEEP_BYTES (256u << 10)
+
+uint64_t conn_output_bytes(const struct conn *conn) {
+    return conn->held_bytes + (conn->out.len - conn->out_at);
+}
+
+/* Writes the ready replies at the front of the queue into out. */
+static void compose(struct conn *conn, struct buf *out, uint64_t now_ns) {
+    struct worker *worker = conn->worker;
+    while (conn->first && conn->first->state == EXCHANGE_READY) {
+        struct exchange *exchange = conn->first;
+        struct reply *reply = &exchange->call.reply;
+        if (!reply_ok(reply)) {
+            /* It may have committed, so no error reply, which would say that it has not. */
+            out->failed = true;
+            return;
+        }
+        reply_write(out, reply,
+            &(struct reply_frame){
+                .request_id = exchange->call.request.id,
+                .date = worker_date(worker),
+                .head_only = exchange->head_only,
+                .keep_alive = exchange->keep_alive,
+                .say_keep_alive = exchange->say_keep_alive,
+            });
+        worker_count(worker, exchange, now_ns);
+        if (!exchange->keep_alive)
+            conn->closing = true;
+        conn->held_bytes -= exchange->held_bytes;
+        conn->queued--;
+        conn->first = exchange->next;
+        if (!conn->first)
+            conn->end = &conn->first;
+        exchange_give(&worker->pool, exchange);
+    }
+    if (!conn->first && conn->reading && conn->reading->continue_wanted) {
+        /* RFC 9110 10.1.1: needless once the body has begun to come. */
+        if (conn->reading->body.len == 0)
+            buf_append_slice(out, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
+        conn->reading->continue_wanted = false;
+    }
+}
+
+/* Hands bytes to the socket: how many it took; -1 if the connection is gone. */
+static ssize_t send_some(struct conn *conn, const char *data, size_t len, uint64_t now_ns) {
+    ssize_t count = send(conn->fd, data, len, MSG_NOSIGNAL);
+    if (count < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    conn->progress_ns = now_ns;
+    return count;
+}
+
+/* All is written: is the connection over? */
+static void after_last_byte(struct conn *conn, uint64_t now_ns) {
+    bool over = conn->closing || (conn->input == CONN_DONE && !conn->first);
+    if (!over || conn->input == CONN_LINGER)
+        return;
+    assert(!conn->first);
+    if (conn->eof || shutdown(conn->fd, SHUT_WR) != 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->input = CONN_LINGER;
+    conn->linger_deadline_ns = now_ns + CONN_LINGER_NS;
+}
+
+void conn_send(struct conn *conn, uint64_t now_ns) {
+    if (conn->out.len > 0)
+        return; /* conn_writable goes on */
+    struct buf *out = &conn->worker->out;
+    buf_reset(out, OUT_KEEP_BYTES);
+    compose(conn, out, now_ns);
+    ssize_t sent = 0;
+    if (buf_ok(out) && out->len > 0)
+        sent = send_some(conn, out->data, out->len, now_ns);
+    if (!buf_ok(out) || sent < 0) {
+        conn_close(conn);
+        return;
+    }
+    if ((size_t)sent < out->len) {
+        if (sent == 0)
+            conn->progress_ns = now_ns; /* the wait for the client begins */
+        buf_append(&conn->out, out->data + sent, out->len - (size_t)sent);
+        if (!buf_ok(&conn->out))
+            conn_close(conn);
+        return;
+    }
+    after_last_byte(conn, now_ns);
+}
+
+void conn_writable(void *ctx) {
+    struct conn *conn = ctx;
+    if (conn->closed || conn->out.len == 0)
+        return;
+    uint64_t now_ns = worker_clock(conn->worker);
+    ssize_t sent =
+        send_some(conn, conn->out.data + conn->out_at, conn->out.len - conn->out_at, now_ns);
+    if (sent < 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->out_at += (size_t)sent;
+    if (conn->out_at == conn->out.len) {
+        buf_reset(&conn->out, 0);
+        conn->out_at = 0;
+        after_last_byte(conn, now_ns);
+    }
+    conn_pump(conn, now_ns);
+}

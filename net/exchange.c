@@ -1,0 +1,178 @@
+#include "net/exchange.h"
+
+#include <assert.h>
+#include <stdalign.h>
+#include <stdlib.h>
+
+#include "net/reply.h"
+
+#define POOL_FREE_MAX 1024u
+/* Buffers up to these sizes stay with a pooled exchange. */
+#define STORAGE_KEEP_BYTES 4096u
+#define BODY_KEEP_BYTES 4096u
+#define PARAMS_BYTES_MAX (64u << 10)
+
+#define REQUEST_ID_BYTES_MAX 128u
+#define FRESH_ID_BYTES 16u
+
+void exchange_pool_init(
+    struct exchange_pool *pool, uint64_t body_bytes_max, uint64_t ids, uint64_t seeds) {
+    *pool = (struct exchange_pool){.body_bytes_max = body_bytes_max, .ids = ids, .seeds = seeds};
+}
+
+static void destroy(struct exchange *exchange) {
+    buf_free(&exchange->storage);
+    buf_free(&exchange->body);
+    buf_free(&exchange->params);
+    reply_free(&exchange->call.reply);
+    free(exchange);
+}
+
+void exchange_pool_free(struct exchange_pool *pool) {
+    while (pool->free) {
+        struct exchange *exchange = pool->free;
+        pool->free = exchange->next;
+        destroy(exchange);
+    }
+    pool->free_count = 0;
+}
+
+/* splitmix64 (Steele, Lea and Flood 2014): one addition and a mix, distinct for 2^64 calls. */
+static uint64_t next_random(uint64_t *state) {
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static void write_hex(uint64_t number, char out[FRESH_ID_BYTES]) {
+    for (unsigned i = 0; i < FRESH_ID_BYTES; i++)
+        out[i] = "0123456789abcdef"[(number >> (60 - 4 * i)) & 15];
+}
+
+static struct exchange *create(const struct exchange_pool *pool) {
+    struct exchange *exchange = calloc(1, sizeof(*exchange));
+    if (!exchange)
+        return NULL;
+    buf_init(&exchange->storage, SIZE_MAX); /* bounded by the head it copies */
+    buf_init(&exchange->body, (size_t)pool->body_bytes_max);
+    buf_init(&exchange->params, PARAMS_BYTES_MAX);
+    reply_init(&exchange->call.reply);
+    return exchange;
+}
+
+struct exchange *exchange_take(struct exchange_pool *pool) {
+    struct exchange *exchange = pool->free;
+    if (exchange) {
+        pool->free = exchange->next;
+        pool->free_count--;
+    } else {
+        exchange = create(pool);
+        if (!exchange)
+            return NULL;
+    }
+    exchange->next = NULL;
+    exchange->call.owner = exchange;
+    exchange->call.seed = next_random(&pool->seeds);
+    char *id = buf_reserve(&exchange->storage, FRESH_ID_BYTES);
+    if (!id) {
+        destroy(exchange);
+        return NULL;
+    }
+    write_hex(next_random(&pool->ids), id);
+    exchange->storage.len = FRESH_ID_BYTES;
+    exchange->call.request.id = slice_of(id, FRESH_ID_BYTES);
+    return exchange;
+}
+
+/* Empties what the next request must not see; pooled buffers stay. The large arrays of slices need
+ * no clearing, their counts say what is valid. */
+static void clear(struct exchange *exchange) {
+    struct call *call = &exchange->call;
+    struct buf storage = exchange->storage, body = exchange->body, params = exchange->params;
+    struct reply reply = call->reply;
+    *exchange = (struct exchange){0};
+    buf_reset(&storage, STORAGE_KEEP_BYTES);
+    buf_reset(&body, BODY_KEEP_BYTES);
+    buf_reset(&params, STORAGE_KEEP_BYTES);
+    reply_reset(&reply);
+    exchange->storage = storage;
+    exchange->body = body;
+    exchange->params = params;
+    call->reply = reply;
+}
+
+void exchange_give(struct exchange_pool *pool, struct exchange *exchange) {
+    const struct procedure *procedure = exchange->call.procedure;
+    if (procedure && procedure->release)
+        procedure->release(&exchange->call);
+    assert(pool->body_bytes_held >= exchange->body.len);
+    pool->body_bytes_held -= exchange->body.len;
+    if (pool->free_count >= POOL_FREE_MAX) {
+        destroy(exchange);
+        return;
+    }
+    clear(exchange);
+    exchange->next = pool->free;
+    pool->free = exchange;
+    pool->free_count++;
+}
+
+/* The client's id is taken if it is 1 to 128 of A-Za-z0-9._- (api.md section 2). */
+static bool id_usable(struct slice id) {
+    if (id.len == 0 || id.len > REQUEST_ID_BYTES_MAX)
+        return false;
+    for (size_t i = 0; i < id.len; i++) {
+        char c = id.data[i];
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == '-';
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* A slice of the bytes at `from`, as a slice of their copy at `to`. */
+static struct slice moved(struct slice slice, const char *from, const char *to) {
+    if (slice.len == 0)
+        return slice_of(to, 0);
+    return slice_of(to + (slice.data - from), slice.len);
+}
+
+enum status exchange_set_head(struct exchange *exchange, const struct http_head *head,
+    const char *data, size_t len, struct slice remote) {
+    struct request *request = &exchange->call.request;
+    size_t align = alignof(struct request_header);
+    size_t text = FRESH_ID_BYTES + remote.len + len;
+    size_t headers_at = (text + align - 1) / align * align;
+    size_t total = headers_at + head->header_count * sizeof(struct request_header);
+    /* One block: the fresh id, the address, the head, the array of fields. */
+    if (!buf_reserve(&exchange->storage, total - FRESH_ID_BYTES))
+        return ST_NOMEM;
+    char *base = exchange->storage.data;
+    exchange->storage.len = total;
+    request->id = slice_of(base, FRESH_ID_BYTES);
+    memcpy(base + FRESH_ID_BYTES, remote.data, remote.len);
+    request->remote = slice_of(base + FRESH_ID_BYTES, remote.len);
+    char *copy = base + FRESH_ID_BYTES + remote.len;
+    memcpy(copy, data, len);
+    request->method = moved(head->method, data, copy);
+    request->path = moved(head->path, data, copy);
+    request->query = moved(head->query, data, copy);
+
+    struct request_header *headers = (struct request_header *)(void *)(base + headers_at);
+    for (unsigned i = 0; i < head->header_count; i++) {
+        headers[i].name = moved(head->headers[i].name, data, copy);
+        headers[i].value = moved(head->headers[i].value, data, copy);
+        if (slice_equal(headers[i].name, SLICE("x-request-id")) && id_usable(headers[i].value))
+            request->id = headers[i].value;
+    }
+    request->headers = headers;
+    request->header_count = head->header_count;
+
+    exchange->head_only = slice_equal(request->method, SLICE("HEAD"));
+    exchange->keep_alive = head->keep_alive;
+    exchange->say_keep_alive = head->minor == 0;
+    exchange->continue_wanted = head->expect_continue && head->minor > 0;
+    return ST_OK;
+}

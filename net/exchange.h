@@ -1,0 +1,73 @@
+/* An exchange: one request and its reply, from the parsed head to the last byte handed to the
+ * socket.
+ *
+ *     READING -> QUEUED -> RUNNING -> COMMITTED -> READY -> written
+ *                    \------ answered at once ------/
+ *
+ * READING: the body is coming in. QUEUED: complete, waiting for its turn on the connection.
+ * RUNNING: the shards have it. COMMITTED: the next of the connection may start. READY: the reply
+ * may leave.
+ *
+ * Ownership: a worker's pool makes exchanges and takes them back; in between one belongs to its
+ * connection, and, while RUNNING or COMMITTED, its call to the shards. The request's slices point
+ * into the exchange's own copy, so the connection may come and go. Threads: the worker's. Errors:
+ * ST_NOMEM. */
+#ifndef CONCAVE_NET_EXCHANGE_H
+#define CONCAVE_NET_EXCHANGE_H
+
+#include "net/http_parse.h"
+#include "shard/procedure.h"
+
+struct conn;
+
+enum exchange_state {
+    EXCHANGE_READING,
+    EXCHANGE_QUEUED,
+    EXCHANGE_RUNNING,
+    EXCHANGE_COMMITTED,
+    EXCHANGE_READY,
+};
+
+struct exchange {
+    struct call call;
+    struct exchange
+        *next;         /* of the connection, in the order of requests; or in a list of the worker */
+    struct conn *conn; /* NULL: the client is gone, or there never was one */
+    enum exchange_state state;
+    bool head_only;
+    bool keep_alive;
+    bool say_keep_alive;
+    bool continue_wanted; /* "100 Continue" is to be sent before the body comes */
+    struct buf storage;   /* the head as received, with what the request's slices point to */
+    struct buf body;
+    struct buf params;   /* decoded path parameters */
+    uint64_t held_bytes; /* what the connection counts for the reply that it holds */
+    uint64_t flush_lsn;  /* /v1/admin/flush: done when this is durable */
+    /* Calls without a client (first_run, start): told instead of the connection. */
+    void (*done)(void *ctx, struct exchange *exchange);
+    void *done_ctx;
+};
+
+struct exchange_pool {
+    struct exchange *free;
+    unsigned free_count;
+    uint64_t body_bytes_max;
+    uint64_t body_bytes_held; /* in exchange->body of all that are out; added by who appends */
+    /* Two streams, so that an id, which clients see, tells nothing of the seed behind uuid(). */
+    uint64_t ids, seeds;
+};
+
+void exchange_pool_init(
+    struct exchange_pool *pool, uint64_t body_bytes_max, uint64_t ids, uint64_t seeds);
+void exchange_pool_free(struct exchange_pool *pool);
+
+/* An empty exchange with a fresh request id; NULL if memory ran out. */
+struct exchange *exchange_take(struct exchange_pool *pool);
+/* Takes it back; its call is with nobody. Releases the procedure's input. */
+void exchange_give(struct exchange_pool *pool, struct exchange *exchange);
+
+/* Copies a parsed head of len bytes at data, and the client's address, into the exchange. */
+MUST_USE enum status exchange_set_head(struct exchange *exchange, const struct http_head *head,
+    const char *data, size_t len, struct slice remote);
+
+#endif

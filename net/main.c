@@ -1,0 +1,105 @@
+/* The program: commands, and the one place that knows the script engine. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/diag.h"
+#include "lua/script.h"
+#include "net/options.h"
+#include "net/server.h"
+
+extern char **environ;
+
+/* Main waits for these; every thread is started with them blocked. */
+static void block_signals(void) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int complain(const char *text) {
+    fprintf(stderr, "concave: %s\n", text);
+    return EXIT_USAGE;
+}
+
+static void list_routes(const struct script_app *app) {
+    struct script_route_info info;
+    for (unsigned i = 0; lua_script_engine.route_at(app, i, &info); i++) {
+        struct slice methods = info.methods.len > 0 ? info.methods : SLICE("any method");
+        printf("%.*s /fn/%.*s %.*s %.*s:%u\n", (int)methods.len, methods.data,
+            (int)info.pattern.len, info.pattern.data, (int)info.kind.len, info.kind.data,
+            (int)info.file.len, info.file.data, info.line);
+    }
+}
+
+static int check(const struct options *options) {
+    if (!options->app)
+        return complain("check: --app FILE is needed");
+    struct script_options script = {
+        .file = options->app,
+        .resources = options->resources,
+        .vm_bytes_max = options->lua_memory_max,
+        .key_bytes_max = options->key_bytes_max,
+        .value_bytes_max = options->value_bytes_max,
+        .shards = 1,
+    };
+    struct script_app *app = NULL;
+    struct buf error;
+    buf_init(&error, 64u << 10);
+    enum status status = lua_script_engine.app_open(&script, &app, &error);
+    if (status == ST_OK) {
+        list_routes(app);
+        lua_script_engine.app_close(app);
+    } else {
+        fprintf(stderr, "%.*s\n", (int)error.len, error.data ? error.data : "");
+    }
+    buf_free(&error);
+    return status == ST_OK ? EXIT_FINE : EXIT_BAD;
+}
+
+static int help(const struct options *options) {
+    struct buf text;
+    buf_init(&text, 1u << 20);
+    options_help(options, &text);
+    fwrite(text.data, 1, text.len, stdout);
+    buf_free(&text);
+    return EXIT_FINE;
+}
+
+static int run(const struct options *options) {
+    switch (options->command) {
+    case COMMAND_SERVE:
+        diag_configure(options->log_level, options->log_format);
+        block_signals();
+        return server_run(options, &lua_script_engine);
+    case COMMAND_CHECK:
+        diag_configure(options->log_level, options->log_format);
+        return check(options);
+    case COMMAND_VERSION:
+        printf("concave %s\n", CONCAVE_VERSION);
+        return EXIT_FINE;
+    case COMMAND_HELP:
+        return help(options);
+    default:
+        return complain("this version has the commands serve, check, version and help only");
+    }
+}
+
+int main(int argc, char **argv) {
+    struct options options;
+    struct buf error;
+    buf_init(&error, 64u << 10);
+    int code = EXIT_USAGE;
+    if (options_parse(&options, argc, argv, environ, &error) == ST_OK)
+        code = run(&options);
+    else
+        fprintf(
+            stderr, "concave: %.*s\n", (int)error.len, error.data ? error.data : "out of memory");
+    options_free(&options);
+    buf_free(&error);
+    return code;
+}

@@ -1,0 +1,21 @@
+/* Recovery: from a data directory to a running log and filled shards.
+ *
+ * Ownership: the log and the shards become the server's; recovery_undo gives them back.
+ * Threads: main, while the workers serve but do not touch their shards.
+ * Errors: ST_CLOSED if a signal to stop came meanwhile; else a status with a sentence in error. */
+#ifndef CONCAVE_NET_RECOVERY_H
+#define CONCAVE_NET_RECOVERY_H
+
+#include <signal.h>
+
+#include "net/server.h"
+
+/* The signals that end the server; blocked in every thread, main waits for them. */
+void recovery_stop_signals(sigset_t *signals);
+
+/* Sets server->wal, shard_of and first_run_done, and starts the log. */
+MUST_USE enum status recovery_run(struct server *server, struct buf *error);
+/* Frees shards and log, after wal_stop or without wal_start; nothing is in flight. */
+void recovery_undo(struct server *server);
+
+#endif

@@ -1,0 +1,49 @@
+/* Writes replies: status line, fields and body of an HTTP/1.1 response (RFC 9112), and the JSON of
+ * the error replies that the server itself makes.
+ *
+ * Ownership: a reply's buffers are its call's. Threads: none of its own.
+ * Errors: the buffers' `failed`. */
+#ifndef CONCAVE_NET_REPLY_H
+#define CONCAVE_NET_REPLY_H
+
+#include "shard/procedure.h"
+
+/* Bounds of one reply; past them it cannot be sent. */
+#define REPLY_HEADERS_BYTES_MAX (64u << 10)
+#define REPLY_BODY_BYTES_MAX (256u << 20)
+
+#define REPLY_JSON "application/json"
+
+/* What of the reply is not the procedure's but the connection's. */
+struct reply_frame {
+    struct slice request_id;
+    struct slice date;   /* as reply_date writes it */
+    bool head_only;      /* the answer to HEAD: Content-Length stays, the body does not */
+    bool keep_alive;     /* else "Connection: close" */
+    bool say_keep_alive; /* HTTP/1.0, where staying open must be said */
+};
+
+/* Prepares a reply's buffers; allocates nothing. */
+void reply_init(struct reply *reply);
+void reply_free(struct reply *reply);
+/* Empties the reply for the next request; big buffers are given back. */
+void reply_reset(struct reply *reply);
+bool reply_ok(const struct reply *reply);
+
+/* Makes it {"error": text, "code": code, "id": id}, whatever it was before. text and id are UTF-8.
+ */
+void reply_error(
+    struct reply *reply, int status, const char *code, const char *text, struct slice id);
+
+/* Appends the whole response. The reply must be ok. Content-Length is always there, but not with
+ * 204 and 304 (RFC 9110 8.6), which have no body either. */
+void reply_write(struct buf *out, const struct reply *reply, const struct reply_frame *frame);
+
+/* The reason phrase of a status; "" for one that has none registered. */
+const char *reply_reason(int status);
+
+#define REPLY_DATE_BYTES 29
+/* The time as an IMF-fixdate (RFC 9110 5.6.7), REPLY_DATE_BYTES long and zero-terminated. */
+void reply_date(uint64_t wall_ns, char out[REPLY_DATE_BYTES + 1]);
+
+#endif

@@ -1,0 +1,26 @@
+/* Routes: which call answers which request, and what a failure looks like in HTTP.
+ *
+ * This file alone maps enum status to status codes. A fixed path is matched literally, as sent;
+ * /fn/ paths are the application's to match.
+ * Threads: the worker's. Errors: become replies. */
+#ifndef CONCAVE_NET_ROUTE_H
+#define CONCAVE_NET_ROUTE_H
+
+#include "net/exchange.h"
+
+struct worker;
+
+enum route_action {
+    ROUTE_ANSWERED, /* the reply is complete */
+    ROUTE_SUBMIT,   /* call->procedure is set */
+    ROUTE_FLUSH,    /* answer when exchange->flush_lsn is durable */
+};
+
+/* Looks at the request, sets call->label, and says what is to be done. */
+enum route_action route_request(struct worker *worker, struct exchange *exchange);
+
+/* Makes the error reply for a call that ended with a status other than ST_OK, or that could not
+ * even be submitted. */
+void route_failed(struct exchange *exchange, enum status status);
+
+#endif

@@ -1,0 +1,222 @@
+#include "net/startup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "net/admin.h"
+#include "net/worker.h"
+
+/* Descriptors besides connections: listeners, loops, the log, standard streams. */
+#define OTHER_DESCRIPTORS 64u
+
+/* ---- application ---- */
+
+static enum status load_app(struct server *server, struct buf *error) {
+    const struct options *options = server->options;
+    if (!options->app)
+        return ST_OK;
+    struct script_options script = {
+        .file = options->app,
+        .resources = options->resources,
+        .vm_bytes_max = options->lua_memory_max,
+        .key_bytes_max = options->key_bytes_max,
+        .value_bytes_max = options->value_bytes_max,
+        .shards = server->shards,
+    };
+    return server->engine->app_open(&script, &server->app, error);
+}
+
+/* ---- data directory ---- */
+
+/* Makes the directory with the parents that are missing. */
+static enum status make_dirs(const char *dir, struct buf *error) {
+    char path[DISK_PATH_BYTES_MAX];
+    size_t len = strlen(dir);
+    if (len >= sizeof(path)) {
+        buf_append_text(error, "--data: the path is too long");
+        return ST_INVALID;
+    }
+    memcpy(path, dir, len + 1);
+    enum status status = ST_OK;
+    for (size_t i = 1; i <= len && status == ST_OK; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        char end = path[i];
+        path[i] = '\0';
+        status = disk_make_dir(path);
+        path[i] = end;
+    }
+    if (status != ST_OK)
+        buf_printf(error, "cannot make the data directory %s: %s", dir, strerror(errno));
+    return status;
+}
+
+static enum status lock_data(struct startup *startup, struct buf *error) {
+    const char *dir = startup->server->options->data;
+    enum status status = make_dirs(dir, error);
+    if (status != ST_OK)
+        return status;
+    char path[DISK_PATH_BYTES_MAX];
+    int len = snprintf(path, sizeof(path), "%s/LOCK", dir);
+    if (len < 0 || (size_t)len >= sizeof(path)) {
+        buf_append_text(error, "--data: the path is too long");
+        return ST_INVALID;
+    }
+    status = disk_lock(path, &startup->lock);
+    if (status == ST_LOCKED)
+        buf_printf(error, "the data directory %s is used by another server", dir);
+    else if (status != ST_OK)
+        buf_printf(error, "cannot lock %s: %s", path, strerror(errno));
+    return status;
+}
+
+/* ---- metrics ---- */
+
+static enum status make_metrics(struct server *server, struct buf *error) {
+    enum status status = labels_create(&server->labels, server->engine, server->app);
+    server->stats = stats_create(server->shards + 1); /* the last one is the log thread's */
+    if (status == ST_OK && server->stats)
+        server->peers = shard_peers_create(
+            server->shards, server->stats, server->labels.names, server->labels.count);
+    if (!server->peers) {
+        buf_append_text(error, "out of memory");
+        return ST_NOMEM;
+    }
+    admin_register(server);
+    return ST_OK;
+}
+
+/* ---- workers ---- */
+
+static enum status make_workers(struct server *server, struct buf *error) {
+    server->workers = calloc(server->shards, sizeof(*server->workers));
+    for (unsigned i = 0; server->workers && i < server->shards; i++) {
+        server->workers[i] = worker_create(server, i);
+        if (!server->workers[i])
+            break;
+    }
+    if (!server->workers || !server->workers[server->shards - 1]) {
+        buf_append_text(error, "out of memory or descriptors for the shards' threads");
+        return ST_NOMEM;
+    }
+    return ST_OK;
+}
+
+static struct listen_address address_of(const struct options_address *option) {
+    struct listen_address address = {.len = option->sock_len};
+    memcpy(&address.address, &option->sock, option->sock_len);
+    return address;
+}
+
+/* A listener for each worker on the main address, and one for the first on the admin address. */
+static enum status bind_listeners(struct server *server, struct listen_address *main_address,
+    struct listen_address *admin_address, struct buf *error) {
+    enum status status = listen_probe(main_address, error);
+    for (unsigned i = 0; status == ST_OK && i < server->shards; i++) {
+        int fd;
+        status = listen_socket(main_address, &fd, error);
+        if (status == ST_OK)
+            listener_init(&server->workers[i]->listener, server->workers[i], fd, false);
+    }
+    if (status != ST_OK || admin_address->len == 0)
+        return status;
+    status = listen_probe(admin_address, error);
+    int fd;
+    if (status == ST_OK)
+        status = listen_socket(admin_address, &fd, error);
+    if (status == ST_OK)
+        listener_init(&server->workers[0]->admin_listener, server->workers[0], fd, true);
+    return status;
+}
+
+static enum status start_threads(struct startup *startup, struct buf *error) {
+    struct server *server = startup->server;
+    for (unsigned i = 0; i < server->shards; i++) {
+        struct worker *worker = server->workers[i];
+        if (listener_start(&worker->listener) != ST_OK ||
+            listener_start(&worker->admin_listener) != ST_OK ||
+            worker_start_thread(worker) != ST_OK) {
+            buf_printf(error, "cannot start the thread of shard %u", i);
+            return ST_NOMEM;
+        }
+        startup->threads++;
+    }
+    return ST_OK;
+}
+
+static void print_address(const char *what, const struct listen_address *address) {
+    struct buf line;
+    buf_init(&line, 512);
+    buf_append_text(&line, what);
+    listen_print(address, &line);
+    buf_append_byte(&line, '\n');
+    fwrite(line.data, 1, line.len, stdout);
+    fflush(stdout);
+    buf_free(&line);
+}
+
+/* As many descriptors as the system lets us have. */
+static void raise_descriptors(const struct options *options) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur < options->connections_max + OTHER_DESCRIPTORS)
+        diag(DIAG_WARN,
+            "the limit of %llu open files is too low for --connections-max %llu (see ulimit -n)",
+            (unsigned long long)limit.rlim_cur, (unsigned long long)options->connections_max);
+}
+
+enum status startup_run(struct startup *startup, struct buf *error) {
+    struct server *server = startup->server;
+    const struct options *options = server->options;
+    struct listen_address main_address = address_of(&options->addr);
+    struct listen_address admin_address = address_of(&options->admin_addr);
+    raise_descriptors(options);
+    slots_init(&server->slots, server->shards);
+    server->http_limits = (struct http_limits){
+        .header_bytes_max = options->header_bytes_max,
+        .body_bytes_max = options->body_bytes_max,
+    };
+    enum status status = load_app(server, error);
+    if (status == ST_OK)
+        status = lock_data(startup, error);
+    if (status == ST_OK)
+        status = make_metrics(server, error);
+    if (status == ST_OK)
+        status = make_workers(server, error);
+    if (status == ST_OK)
+        status = bind_listeners(server, &main_address, &admin_address, error);
+    if (status == ST_OK)
+        status = start_threads(startup, error);
+    if (status != ST_OK)
+        return status;
+    print_address("listening on ", &main_address);
+    if (admin_address.len > 0)
+        print_address("admin on ", &admin_address);
+    return ST_OK;
+}
+
+void startup_undo(struct startup *startup) {
+    struct server *server = startup->server;
+    for (unsigned i = 0; i < startup->threads; i++)
+        worker_join(server->workers[i]);
+    for (unsigned i = 0; server->workers && i < server->shards; i++)
+        if (server->workers[i])
+            worker_destroy(server->workers[i]);
+    free(server->workers);
+    if (server->peers)
+        shard_peers_destroy(server->peers);
+    if (server->stats)
+        stats_destroy(server->stats);
+    free(server->gauges);
+    labels_destroy(&server->labels);
+    if (server->app)
+        server->engine->app_close(server->app);
+    if (startup->lock)
+        disk_close(startup->lock);
+}
