@@ -12,17 +12,22 @@
 
 /* ---- before it runs ---- */
 
-static enum declare_kind declare_kind_of(enum kv_kind kind) {
-    switch (kind) {
+static enum status declare_item(
+    const struct kv_input *input, const struct kv_item *item, struct txn *txn) {
+    struct slice key = kv_slice(input, item->key);
+    enum status status;
+    switch (item->kind) {
     case KV_SET:
-        return DECLARE_WRITE;
-    case KV_DELETE:
+        return txn_declare_value(txn, key, kv_slice(input, item->value));
     case KV_CAS:
-        return DECLARE_VERSION_WRITE;
+        status = txn_declare(txn, key, DECLARE_VERSION);
+        return status == ST_OK ? txn_declare_value(txn, key, kv_slice(input, item->value)) : status;
+    case KV_DELETE:
+        return txn_declare(txn, key, DECLARE_VERSION_WRITE);
     case KV_INCR:
-        return DECLARE_READ_WRITE;
+        return txn_declare(txn, key, DECLARE_READ_WRITE);
     default:
-        return DECLARE_READ;
+        return txn_declare(txn, key, DECLARE_READ);
     }
 }
 
@@ -33,7 +38,7 @@ static enum status execute_declare(struct call *call, struct txn *txn) {
         const struct kv_item *item = kv_item_at(input, i);
         enum status status = ST_OK;
         if (item->kind != KV_RANGE) {
-            status = txn_declare(txn, kv_slice(input, item->key), declare_kind_of(item->kind));
+            status = declare_item(input, item, txn);
         } else if (!kv_range_at(input, item->of.range)->empty) {
             struct range_spec spec = kv_range_spec(input, kv_range_at(input, item->of.range));
             status = txn_declare_range(txn, &spec);

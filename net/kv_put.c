@@ -5,8 +5,11 @@ static enum status put_declare(struct call *call, struct txn *txn) {
     const struct kv_input *input = call->input;
     size_t count = kv_item_count(input);
     for (size_t i = 0; i < count; i++) {
-        struct slice key = kv_slice(input, kv_item_at(input, i)->key);
-        enum status status = txn_declare(txn, key, DECLARE_VERSION_WRITE);
+        const struct kv_item *item = kv_item_at(input, i);
+        struct slice key = kv_slice(input, item->key);
+        enum status status = txn_declare(txn, key, DECLARE_VERSION);
+        if (status == ST_OK)
+            status = txn_declare_value(txn, key, kv_slice(input, item->value));
         if (status != ST_OK)
             return status;
     }

@@ -226,6 +226,11 @@ enum status txn_declare(struct txn *txn, struct slice key, enum declare_kind kin
     return ST_OK;
 }
 
+enum status txn_declare_value(struct txn *txn, struct slice key, struct slice value) {
+    assert_true(value.len > 0);
+    return txn_declare(txn, key, DECLARE_WRITE);
+}
+
 enum status txn_declare_range(struct txn *txn, const struct range_spec *spec) {
     assert_true(spec->expect > 0);
     txn->declared_ranges++;

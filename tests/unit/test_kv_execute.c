@@ -21,8 +21,9 @@ static void every_command_has_its_result_in_order(void **state) {
     assert_reply(200, "{\"results\":[\"old\",null,{\"x\":1.0},42,1,true,false,\"new\",1.5],"
                       "\"version\":101}");
     assert_int_equal(fake.declared[DECLARE_READ], 2);
-    assert_int_equal(fake.declared[DECLARE_WRITE], 1);
-    assert_int_equal(fake.declared[DECLARE_VERSION_WRITE], 3);
+    assert_int_equal(fake.declared[DECLARE_WRITE], 2);
+    assert_int_equal(fake.declared[DECLARE_VERSION], 1);
+    assert_int_equal(fake.declared[DECLARE_VERSION_WRITE], 2);
     assert_int_equal(fake.declared[DECLARE_READ_WRITE], 3);
     assert_int_equal(fake.declared_count, 7);
 }

@@ -72,7 +72,8 @@ static void put_writes_all_keys_at_one_new_version(void **state) {
                          "{\"key\":\"c\",\"value\":[],\"version\":0}]"),
         PROC_COMMIT);
     assert_reply(200, "{\"result\":\"Success\",\"version\":101}");
-    assert_int_equal(fake.declared[DECLARE_VERSION_WRITE], 3);
+    assert_int_equal(fake.declared[DECLARE_VERSION], 3);
+    assert_int_equal(fake.declared[DECLARE_WRITE], 3);
     assert_int_equal(fake.declared_count, 3);
     assert_int_equal(fake.declared_bytes, 1 + 1 + 1 + 2 + 1 + 1);
     fake_call(kv_prepare_get, "key=b");
