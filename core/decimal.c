@@ -178,6 +178,7 @@ static size_t shortest_digits(double magnitude, char digits[DBL_DECIMAL_DIG], in
     for (; *at != 'e'; at++)
         if (*at >= '0' && *at <= '9') /* not the locale's decimal point */
             digits[count++] = *at;
+    assert(count == (size_t)precision);
     *exponent = (int)strtol(at + 1, NULL, 10);
     while (count > 1 && digits[count - 1] == '0')
         count--;

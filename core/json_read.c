@@ -515,7 +515,7 @@ enum json_token json_next(struct json_reader *reader) {
         skip_space(reader);
         return read_value(reader);
     }
-    assert(!"a place");
+    assert(false && "a place");
     return JSON_ERROR;
 }
 

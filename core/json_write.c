@@ -33,26 +33,35 @@ static void write_escape(struct buf *out, char byte) {
     buf_append(out, escape, len);
 }
 
+/* Text from the first byte that may need an escape on. */
+static void write_escaped(struct buf *out, const char *at, const char *end) {
+    const char *run = at;
+    for (; at != end; at++) {
+        if (!utf8_is_special(*at))
+            continue;
+        buf_append(out, run, (size_t)(at - run));
+        write_escape(out, *at);
+        run = at + 1;
+    }
+    buf_append(out, run, (size_t)(end - run));
+}
+
 void json_write_string(struct buf *out, struct slice text) {
-    /* Room for the text as it is, and the quotes: most strings need no more, so one look is enough.
-     */
-    if (text.len > SIZE_MAX - 2 || !buf_reserve(out, text.len + 2)) {
+    /* Most strings are plain, then this room is all they need. */
+    char *to = text.len <= SIZE_MAX - 2 ? buf_reserve(out, text.len + 2) : NULL;
+    if (!to) {
         out->failed = true;
         return;
     }
-    buf_append_byte(out, '"');
-    const char *at = text.data, *end = text.len ? at + text.len : at, *run = at;
-    while (at != end) {
-        at = utf8_skip_plain(at, end);
-        while (at != end && (unsigned char)*at >= 0x80)
-            at++; /* valid UTF-8 goes as it is */
-        if (at == end || !utf8_is_special(*at))
-            continue;
-        buf_append(out, run, (size_t)(at - run));
-        write_escape(out, *at++);
-        run = at;
-    }
-    buf_append(out, run, (size_t)(at - run));
+    const char *end = text.len ? text.data + text.len : text.data;
+    const char *special = utf8_skip_plain(text.data, end);
+    size_t plain = (size_t)(special - text.data);
+    *to++ = '"';
+    if (plain)
+        memcpy(to, text.data, plain);
+    out->len += 1 + plain;
+    if (special != end)
+        write_escaped(out, special, end);
     buf_append_byte(out, '"');
 }
 

@@ -79,7 +79,7 @@ static void pack_scalar(
         pack_string(packer, reader->string);
         return;
     default:
-        assert(!"the first token of a value");
+        assert(false && "the first token of a value");
     }
 }
 
@@ -107,9 +107,10 @@ static enum status pack_json(struct json_reader *reader, enum json_token token, 
             pack_string(&packer, reader->string);
             continue;
         }
-        if (token == JSON_ARRAY_END || token == JSON_OBJECT_END)
+        if (token == JSON_ARRAY_END || token == JSON_OBJECT_END) {
+            assert(depth > 0);
             close_container(out, &open[--depth]);
-        else
+        } else
             pack_scalar(&packer, reader, token);
         if (!buf_ok(out))
             return ST_NOMEM;
@@ -169,7 +170,7 @@ static void write_scalar(struct buf *out, const struct value_item *item) {
     case VALUE_MAP:
         break;
     }
-    assert(!"a scalar");
+    assert(false && "a scalar");
 }
 
 /* Ends the containers that have all their items, then writes what stands before the next item: a
