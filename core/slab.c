@@ -1,18 +1,18 @@
 /* Memory goes system -> region -> chunk -> block.
  *
- *   region   what the system gives: 16 KiB at first, doubling to 2 MiB, aligned so that the kernel
- * may back it with one huge page (a random access then misses the TLB far less often) chunk    a
- * piece of a region for one class: 512 bytes at first, doubling to 64 KiB block    what the caller
- * gets
+ *   region   what the system gives: 16 KiB at first, doubling to 1 MiB
+ *   chunk    a piece of a region for one class: 512 bytes at first, doubling to 64 KiB
+ *   block    what the caller gets
  *
- * So an idle shard costs some kilobytes, and a large one wastes less than a chunk a class. */
+ * So an idle shard costs some kilobytes, and a large one wastes less than a chunk a class. Huge
+ * pages are not asked for: they made reads 5 % faster, and the insert that met a fresh one 2 ms
+ * slower. */
 #include "core/slab.h"
 
 #include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* Under AddressSanitizer, blocks that are not handed out are poisoned, so that it sees their
  * misuse. */
@@ -31,7 +31,7 @@
 #define LINEAR_CLASSES (LINEAR_MAX / GRANULE)
 #define STEPS_PER_DOUBLING 8u
 #define REGION_BYTES_MIN (16u << 10)
-#define REGION_BYTES_MAX (2u << 20)
+#define REGION_BYTES_MAX (1u << 20)
 #define CHUNK_BYTES_MIN 512u
 #define CHUNK_BYTES_MAX (64u << 10)
 
@@ -104,12 +104,9 @@ static size_t doubled(size_t bytes, size_t min, size_t max) {
 
 static bool region_add(struct slab *slab) {
     size_t bytes = doubled(slab->region_bytes, REGION_BYTES_MIN, REGION_BYTES_MAX);
-    struct slab_region *region =
-        aligned_alloc(bytes == REGION_BYTES_MAX ? bytes : LINE_BYTES, bytes);
+    struct slab_region *region = aligned_alloc(LINE_BYTES, bytes);
     if (!region)
         return false;
-    if (bytes == REGION_BYTES_MAX)
-        (void)madvise(region, bytes, MADV_HUGEPAGE); /* a hint: without it, just slower */
     region->next = slab->regions;
     region->bytes = bytes;
     slab->regions = region;

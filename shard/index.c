@@ -1,7 +1,7 @@
 /* How the 64 bits of a hash are used, and what an entry is:
  *
- *   hash   | 63 ... 50 | 49 ........ 18 | 17 ......... 0 |
- *            slot table   directory       place and tag
+ *   hash   | 63 ... 52 | 51 50 | 49 ........ 18 | 17 ......... 0 |
+ *            slot table  unused   directory       place and tag
  *
  *   entry  | 63 ............ 19 |      18       | 17 ......... 0 |
  *            bits 47..3 of the     1 = reserved    the hash's
