@@ -377,31 +377,38 @@ static void node_prefetch(const struct treap_node *node) {
     __builtin_prefetch((const char *)node + sizeof *node + 8);
 }
 
-/* Asks for the nodes that follow those on the path, innermost first: whole subtrees, as many as
- * fit. */
+struct ahead_queue {
+    size_t count;
+    const struct treap_node *nodes[AHEAD_MAX];
+};
+
+static void ahead_push(struct ahead_queue *queue, const struct treap_node *node) {
+    if (!node)
+        return;
+    assert(queue->count < AHEAD_MAX);
+    node_prefetch(node);
+    queue->nodes[queue->count++] = node;
+}
+
+/* Asks for the nodes that follow those on the path, innermost first: whole subtrees, as many as fit
+ * into max nodes, level by level. */
 static void ahead_fetch(struct ahead *ahead, const struct path *path, bool reverse, size_t max) {
-    const struct treap_node *queue[AHEAD_MAX];
-    size_t queued = 0, asked = 0;
+    struct ahead_queue queue;
+    queue.count = 0;
+    size_t asked = 0;
     for (size_t depth = path->depth; depth; depth--) {
         const struct treap_node *node = path->nodes[depth - 1];
-        const struct treap_node *next = reverse ? node->left : node->right;
         size_t count = node->count - subtree_count(reverse ? node->right : node->left);
         __builtin_prefetch(node->value);
-        if (next)
-            node_prefetch(next);
         if (asked + count > max)
             break;
         asked += count;
-        if (next)
-            queue[queued++] = next;
+        ahead_push(&queue, reverse ? node->left : node->right);
     }
-    for (size_t i = 0; i < queued; i++) {
-        const struct treap_node *node = queue[i];
-        __builtin_prefetch(node->value);
-        if (node->left)
-            node_prefetch(queue[queued++] = node->left);
-        if (node->right)
-            node_prefetch(queue[queued++] = node->right);
+    for (size_t i = 0; i < queue.count; i++) {
+        __builtin_prefetch(queue.nodes[i]->value);
+        ahead_push(&queue, queue.nodes[i]->left);
+        ahead_push(&queue, queue.nodes[i]->right);
     }
     ahead->until += asked ? asked : 1;
     ahead->nodes = ahead->nodes * 2 < AHEAD_MAX ? ahead->nodes * 2 : AHEAD_MAX;

@@ -251,6 +251,51 @@ static void test_many_keys(void **state) {
     assert_int_equal(treap_count(treap), (KEYS + 2) / 3);
 }
 
+struct order {
+    char last[16];
+    bool reverse;
+};
+
+static bool visit_in_order(void *ctx, const struct treap_node *node) {
+    struct order *order = ctx;
+    int compared = slice_compare(text(order->last), treap_key(node));
+    assert_true(order->reverse ? compared > 0 : compared < 0);
+    memcpy(order->last, node->key, node->key_len);
+    return true;
+}
+
+/* A walk over far more keys than it reads ahead gives all of them in order, both ways, with any
+ * limit. */
+static void test_long_walks(void **state) {
+    struct treap *treap = *state;
+    enum { KEYS = 20000 };
+    char key[16];
+    for (unsigned i = 0; i < KEYS; i++) {
+        (void)snprintf(key, sizeof key, "key:%08u", i * 7919 % KEYS);
+        put(treap, key, key, i + 1);
+    }
+    static const size_t limits[] = {1, 100, 256, 257, 1000, KEYS, SIZE_MAX};
+    for (size_t i = 0; i < 14; i++) {
+        struct order order = {.last = "a", .reverse = i % 2};
+        if (order.reverse)
+            order.last[0] = 'z';
+        size_t limit = limits[i / 2];
+        assert_int_equal(treap_walk(treap, SLICE(""), SLICE(""), false, order.reverse, limit,
+                             visit_in_order, &order),
+            limit < KEYS ? limit : KEYS);
+    }
+}
+
+/* Overwriting gives the old value's memory back. */
+static void test_overwriting_takes_no_memory(void **state) {
+    struct treap *treap = *state;
+    put(treap, "key", "value", 1);
+    size_t used = slab_used(treap_slab(treap));
+    for (uint64_t version = 2; version < 100; version++)
+        put(treap, "key", "other", version);
+    assert_int_equal(slab_used(treap_slab(treap)), used);
+}
+
 /* The shape depends on the set of keys and the seed alone, not on the order of writes. */
 static void test_shape_does_not_depend_on_the_order_of_writes(void **state) {
     struct treap *treap = *state, *other;
@@ -404,6 +449,8 @@ int main(void) {
         TEST(test_only_the_first_write_since_a_range_read_is_carried_up),
         TEST(test_delete_takes_the_version_with_it),
         TEST(test_many_keys),
+        TEST(test_long_walks),
+        TEST(test_overwriting_takes_no_memory),
         TEST(test_shape_does_not_depend_on_the_order_of_writes),
         TEST(test_equal_hashes_do_not_degenerate_the_tree),
         TEST(test_out_of_memory_changes_nothing),
