@@ -47,7 +47,7 @@ static void an_error_reply_has_error_code_and_id(void **state) {
     expect(fixture,
         "HTTP/1.1 404 Not Found\r\n"
         "Content-Type: application/json\r\n"
-        "Content-Length: 66\r\n"
+        "Content-Length: 61\r\n"
         "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
         "X-Request-Id: id-1\r\n\r\n"
         "{\"error\":\"no \\\"such\\\" route\",\"code\":\"not_found\",\"id\":\"id-1\"}\n");
