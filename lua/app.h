@@ -4,10 +4,9 @@
  * same text. While the first VM loads them (script_app.learning) routes and files are added; after
  * that nothing of it changes.
  *
- * Ownership: net/main.c owns the application (script_engine.app_open and app_close); it outlives its
- * VMs. Everything reached from it is its own.
- * Threads: learning is the main thread's; later any thread may read.
- * Errors: enum status, with a text in an error buffer where one is asked for. */
+ * Ownership: net/main.c owns the application (script_engine.app_open and app_close); it outlives
+ * its VMs. Everything reached from it is its own. Threads: learning is the main thread's; later any
+ * thread may read. Errors: enum status, with a text in an error buffer where one is asked for. */
 #ifndef CONCAVE_LUA_APP_H
 #define CONCAVE_LUA_APP_H
 
@@ -37,8 +36,9 @@ struct script_app {
     struct route_table routes;
 };
 
-/* The file of this name below the application's folder. While learning it is read from disk on first
- * use. ST_OK; ST_NOT_FOUND; ST_TOO_LARGE; ST_IO; ST_NOMEM. Lives as long as the application. */
+/* The file of this name below the application's folder. While learning it is read from disk on
+ * first use. ST_OK; ST_NOT_FOUND; ST_TOO_LARGE; ST_IO; ST_NOMEM. Lives as long as the application.
+ */
 MUST_USE enum status script_app_source(
     struct script_app *app, const char *name, const struct script_source **source);
 

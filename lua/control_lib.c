@@ -58,8 +58,8 @@ static int lib_xpcall(lua_State *L) {
 
 /* ---- coroutines ---- */
 
-/* A coroutine is parked while it waits in a yield of the platform. The mark is a bit of the word that
- * Lua keeps for us with each coroutine. */
+/* A coroutine is parked while it waits in a yield of the platform. The mark is a bit of the word
+ * that Lua keeps for us with each coroutine. */
 static void set_parked(lua_State *co, bool parked) {
     uintptr_t *word = lua_getextraspace(co);
     *word = parked ? *word | 1 : *word & ~(uintptr_t)1;
@@ -101,7 +101,8 @@ static int yield_up(lua_State *L, lua_State *co, lua_KContext ctx, lua_KFunction
 enum step { STEP_DONE, STEP_FAILED, STEP_PLATFORM };
 
 /* Resumes co with count values from its stack. STEP_DONE: *results values lie on its stack;
- * STEP_FAILED: an error does; STEP_PLATFORM: pass the yield on. Unwinds if the attempt is doomed. */
+ * STEP_FAILED: an error does; STEP_PLATFORM: pass the yield on. Unwinds if the attempt is doomed.
+ */
 static enum step resume_step(lua_State *L, lua_State *co, int count, int *results) {
     struct script_vm *vm = script_vm_of(L);
     struct attempt *attempt = vm->current;

@@ -1,8 +1,9 @@
 /* Errors that nothing in the application can catch, and stretches that cannot be interrupted.
  *
- * A doomed attempt carries a mark. The error that unwinds it is a light userdata of ours; our pcall,
- * xpcall and coroutine functions look at the mark, not at the error, and raise again, and every store
- * call and hook does so too. So no handler, coroutine, __close or error object keeps it alive.
+ * A doomed attempt carries a mark. The error that unwinds it is a light userdata of ours; our
+ * pcall, xpcall and coroutine functions look at the mark, not at the error, and raise again, and
+ * every store call and hook does so too. So no handler, coroutine, __close or error object keeps it
+ * alive.
  *
  * Threads: the VM's. Errors: these raise Lua errors; they do not return. */
 #ifndef CONCAVE_LUA_DOOM_H
@@ -20,13 +21,14 @@ void script_check_doom(lua_State *L);
 struct attempt *script_attempt(lua_State *L, const char *what);
 
 /* A store call was answered ST_PENDING: yields to the loop and goes on in k(L, LUA_YIELD, ctx), or
- * dooms the attempt to run again where yielding is impossible. The result is the caller's result. */
+ * dooms the attempt to run again where yielding is impossible. The result is the caller's result.
+ */
 int script_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
 
 /* Prepares preemption for all coroutines of a fresh state. */
 void script_hook_install(lua_State *L);
-/* Lets the hook look at the clock before the next instruction: for C code that has done much at once.
- * Safe at any time. */
+/* Lets the hook look at the clock before the next instruction: for C code that has done much at
+ * once. Safe at any time. */
 void script_hook_hurry(struct script_vm *vm);
 
 #endif

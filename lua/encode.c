@@ -121,8 +121,8 @@ static void encode_word(struct encoder *e, const char *word) {
 /* ---- tables ---- */
 
 /* An open table in the output. JSON: each entry is written with a ',' in front, and the first one
- * becomes the bracket. MessagePack: a byte is kept free for the count; a larger header is inserted when
- * the count is known, which costs one move of the entries. */
+ * becomes the bracket. MessagePack: a byte is kept free for the count; a larger header is inserted
+ * when the count is known, which costs one move of the entries. */
 static size_t open_table(struct encoder *e) {
     if (e->format == SCRIPT_MSGPACK)
         buf_append_byte(e->out, 0);
@@ -344,8 +344,12 @@ static void encode_value(struct encoder *e, const struct place *place) {
 
 void script_encode(lua_State *L, int index, enum script_format format, unsigned depth_max,
     const char *root, struct buf *out) {
-    struct encoder e = {.L = L, .vm = script_vm_of(L), .out = out, .format = format,
-        .depth_max = depth_max, .root = root};
+    struct encoder e = {.L = L,
+        .vm = script_vm_of(L),
+        .out = out,
+        .format = format,
+        .depth_max = depth_max,
+        .root = root};
     msgpack_packer_init(&e.packer, out, write_packed);
     buf_reset(&e.vm->members, SCRIPT_SCRATCH_KEEP); /* an error may have left some */
     buf_reset(&e.vm->sorting, SCRIPT_SCRATCH_KEEP);

@@ -74,10 +74,9 @@ static void learn_route(lua_State *L, struct slice pattern, enum route_kind kind
     const char *methods, const lua_Debug *where) {
     const struct script_route *other = NULL;
     const char *why = NULL;
-    enum status status =
-        route_add(&script_vm_of(L)->app->routes, pattern, kind, slice_of(methods, strlen(methods)),
-            slice_of(where->short_src, strlen(where->short_src)), (unsigned)where->currentline,
-            &other, &why);
+    enum status status = route_add(&script_vm_of(L)->app->routes, pattern, kind,
+        slice_of(methods, strlen(methods)), slice_of(where->short_src, strlen(where->short_src)),
+        (unsigned)where->currentline, &other, &why);
     switch (status) {
     case ST_OK:
         return;
@@ -97,8 +96,8 @@ static void learn_route(lua_State *L, struct slice pattern, enum route_kind kind
 }
 
 /* The route must be the one that the first load declared at this place. */
-static void keep_handler(lua_State *L, struct slice pattern, enum route_kind kind,
-    const char *methods, int function) {
+static void keep_handler(
+    lua_State *L, struct slice pattern, enum route_kind kind, const char *methods, int function) {
     struct script_vm *vm = script_vm_of(L);
     const struct route_table *routes = &vm->app->routes;
     const struct script_route *route =
@@ -181,8 +180,10 @@ static void module_path(lua_State *L, const char *name, size_t len, char *path, 
                       (byte >= '0' && byte <= '9') || byte == '_' || byte == '-';
         bool dot = byte == '.' && i > 0 && i + 1 < len && name[i + 1] != '.';
         if (!letter && !dot)
-            luaL_error(L, "require: bad module name '%s' (\"a.b\" is a/b.lua in the "
-                          "application's folder)", name);
+            luaL_error(L,
+                "require: bad module name '%s' (\"a.b\" is a/b.lua in the "
+                "application's folder)",
+                name);
         path[i] = byte == '.' ? '/' : byte;
     }
     memcpy(path + len, ".lua", sizeof ".lua");

@@ -8,8 +8,8 @@
 
 #include <lua.h>
 
-/* A C function to be called on a fresh state: opens the libraries, runs the application's file, seals
- * the globals. */
+/* A C function to be called on a fresh state: opens the libraries, runs the application's file,
+ * seals the globals. */
 int script_load(lua_State *L);
 
 /* Adds route, on and require to the table of globals on top of the stack. */

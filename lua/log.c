@@ -11,8 +11,7 @@ void script_log(
     if (!diag_enabled(level))
         return;
     struct buf *log = &attempt->log;
-    struct line line = {
-        .level = level, .message_len = message.len, .fields_len = fields.len};
+    struct line line = {.level = level, .message_len = message.len, .fields_len = fields.len};
     size_t bytes = sizeof line + message.len + fields.len;
     if (bytes > log->max - log->len) {
         attempt->log_lost++;

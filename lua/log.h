@@ -1,8 +1,8 @@
 /* Log lines of an attempt: kept until it is known to stand, then written.
  *
- * An attempt that lost a conflict never happened, so its lines are dropped with it. They are bounded
- * by SCRIPT_LOG_BYTES_MAX; further ones are counted.
- * Threads: the VM's. Errors: none; lines that find no room are counted. */
+ * An attempt that lost a conflict never happened, so its lines are dropped with it. They are
+ * bounded by SCRIPT_LOG_BYTES_MAX; further ones are counted. Threads: the VM's. Errors: none; lines
+ * that find no room are counted. */
 #ifndef CONCAVE_LUA_LOG_H
 #define CONCAVE_LUA_LOG_H
 

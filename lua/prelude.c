@@ -83,7 +83,8 @@ static const char gsub_source[] =
     "      last_end = -1\n"
     "    else\n"
     "      local whole, value = sub(text, first, last), nil\n"
-    "      if found.n > 2 then value = repl(unpack(found, 3, found.n)) else value = repl(whole) end\n"
+    "      if found.n > 2 then value = repl(unpack(found, 3, found.n)) else value = repl(whole) "
+    "end\n"
     "      out[n + 1], out[n + 2] = sub(text, at, first - 1), replacement(value, whole)\n"
     "      n, done, at, last_end = n + 2, done + 1, last + 1, last\n"
     "    end\n"
@@ -93,7 +94,8 @@ static const char gsub_source[] =
     "  return concat(out), done\n"
     "end\n";
 
-/* Loads a source whose arguments, `given` values, are on top of the stack, and calls it with them. */
+/* Loads a source whose arguments, `given` values, are on top of the stack, and calls it with them.
+ */
 static void call_source(lua_State *L, const char *source, size_t len, int given) {
     if (luaL_loadbufferx(L, source, len, "=concave", "t") != LUA_OK)
         lua_error(L);

@@ -1,6 +1,5 @@
-/* Library functions that call back into the application, written in Lua: a C function in between could
- * neither be preempted nor wait for a key.
- * Threads: the VM's. Errors: Lua errors. */
+/* Library functions that call back into the application, written in Lua: a C function in between
+ * could neither be preempted nor wait for a key. Threads: the VM's. Errors: Lua errors. */
 #ifndef CONCAVE_LUA_PRELUDE_H
 #define CONCAVE_LUA_PRELUDE_H
 

@@ -1,8 +1,8 @@
 /* range and prefix: iterators over keys in byte order.
  *
- * The iterator is a closure over a userdata with the walk. The walk belongs to the transaction, which
- * ends it at the latest with the attempt; a `for` loop that is left early closes it. An iterator kept
- * in an upvalue until another request is an error there. */
+ * The iterator is a closure over a userdata with the walk. The walk belongs to the transaction,
+ * which ends it at the latest with the attempt; a `for` loop that is left early closes it. An
+ * iterator kept in an upvalue until another request is an error there. */
 #include "lua/decode.h"
 #include "lua/doom.h"
 #include "lua/sandbox.h"
@@ -100,8 +100,8 @@ static struct slice check_bound(lua_State *L, int index, const char *name) {
 }
 
 /* The walk's userdata is on top of the stack: opens it and returns what a generic `for` wants. */
-static int open_walk(lua_State *L, struct attempt *attempt, struct walk *walk,
-    const struct range_spec *spec) {
+static int open_walk(
+    lua_State *L, struct attempt *attempt, struct walk *walk, const struct range_spec *spec) {
     enum status status = txn_range_open(attempt->txn, spec, &walk->range);
     if (status != ST_OK)
         script_store_failed(L, "range", slice_of(NULL, 0), status);

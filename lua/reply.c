@@ -86,8 +86,9 @@ static int add_fields(lua_State *L, struct buf *out, bool *has_type) {
     return (int)count;
 }
 
+/* An integer is passed over: it is the version in `return 200, get(key)`. */
 static void make_headers(lua_State *L, int index, struct buf *out, bool *has_type) {
-    if (lua_isnoneornil(L, index))
+    if (lua_isnoneornil(L, index) || lua_isinteger(L, index))
         return;
     if (lua_type(L, index) != LUA_TTABLE)
         luaL_error(L, "reply headers must be a table, got %s", luaL_typename(L, index));

@@ -20,8 +20,8 @@ static struct slice find_header(const struct request *request, struct slice name
 /* True if the media type, without its parameters, is this one. */
 static bool is_media_type(struct slice type, const char *known) {
     size_t len = 0;
-    while (len < type.len && type.data[len] != ';' && type.data[len] != ' ' &&
-           type.data[len] != '\t')
+    while (
+        len < type.len && type.data[len] != ';' && type.data[len] != ' ' && type.data[len] != '\t')
         len++;
     return len == strlen(known) && strncasecmp(type.data, known, len) == 0;
 }
@@ -104,12 +104,14 @@ static bool push_json_args(lua_State *L, struct call *call) {
     struct json_reader reader;
     if (!script_push_json_text(L, &reader, call->request.body)) {
         char text[160];
-        (void)snprintf(text, sizeof text, "bad JSON at byte %zu: %s", reader.error_at, reader.error);
+        (void)snprintf(
+            text, sizeof text, "bad JSON at byte %zu: %s", reader.error_at, reader.error);
         script_error_reply(&call->reply, 400, "bad_json", text);
         return false;
     }
     char first = '\0';
-    for (size_t i = 0; i < call->request.body.len && (first == '\0' || strchr(" \t\r\n", first)); i++)
+    for (size_t i = 0; i < call->request.body.len && (first == '\0' || strchr(" \t\r\n", first));
+         i++)
         first = call->request.body.data[i];
     if (first != '{') { /* it is only in req.json */
         lua_pop(L, 1);
@@ -224,8 +226,8 @@ static const struct req_field {
     const char *name;
     void (*push)(lua_State *L, const struct request *request);
 } req_fields[] = {{"method", push_method}, {"path", push_path}, {"query", push_query},
-    {"form", push_form}, {"json", push_json}, {"headers", push_headers},
-    {"cookies", push_cookies}, {"body", push_body}, {"remote", push_remote}, {"id", push_id}};
+    {"form", push_form}, {"json", push_json}, {"headers", push_headers}, {"cookies", push_cookies},
+    {"body", push_body}, {"remote", push_remote}, {"id", push_id}};
 
 #define REQ_FIELDS (sizeof req_fields / sizeof req_fields[0])
 

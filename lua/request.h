@@ -7,8 +7,8 @@
 
 #include "lua/vm.h"
 
-/* Pushes args. False, with a 400 in the call's reply and nothing pushed, if the body or the query is
- * not what it claims to be. */
+/* Pushes args. False, with a 400 in the call's reply and nothing pushed, if the body or the query
+ * is not what it claims to be. */
 bool script_push_args(lua_State *L, struct call *call);
 /* Pushes req and notes it in the attempt. */
 void script_push_req(lua_State *L, struct attempt *attempt);

@@ -7,10 +7,10 @@
 
 /* One part of the patterns that begin alike. */
 struct route_node {
-    struct slice part; /* into a route's pattern; empty for the root and for a :param */
+    struct slice part;           /* into a route's pattern; empty for the root and for a :param */
     struct route_node *children; /* next literal part, sorted by part */
     unsigned child_count, child_cap;
-    struct route_node *param; /* next part is a :param */
+    struct route_node *param;     /* next part is a :param */
     struct script_route **routes; /* those that end here, of different methods */
     unsigned route_count;
 };
@@ -236,8 +236,8 @@ static enum status reserve(struct route_table *table) {
     return ST_OK;
 }
 
-/* Hangs a route of the list into the tree. Nodes point into its pattern, so it stays in the list even
- * if memory runs out half-way. */
+/* Hangs a route of the list into the tree. Nodes point into its pattern, so it stays in the list
+ * even if memory runs out half-way. */
 static enum status hang(struct route_table *table, struct script_route *route) {
     struct route_node *node = node_make(table, route->pattern);
     if (!node)
@@ -362,8 +362,8 @@ static void list_methods(const struct route_node *node, struct buf *allow) {
         buf_append_text(allow, ", HEAD");
 }
 
-enum route_match route_find(const struct route_table *table, struct slice method,
-    struct slice path, struct request *request, struct buf *scratch, struct buf *allow) {
+enum route_match route_find(const struct route_table *table, struct slice method, struct slice path,
+    struct request *request, struct buf *scratch, struct buf *allow) {
     if (!table->root || path.len == 0)
         return ROUTE_UNKNOWN;
     struct finder finder;

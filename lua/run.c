@@ -71,14 +71,17 @@ static const char *name_of(const struct attempt *attempt) {
     return attempt->call->request.route->pattern;
 }
 
-/* In a protected call: notes what went wrong and where, in the attempt's log. Arguments: the attempt,
- * and the text or NULL, in which case the error object lies on the coroutine's stack. */
+/* In a protected call: notes what went wrong and where, in the attempt's log. Arguments: the
+ * attempt, and the text or NULL, in which case the error object lies on the coroutine's stack. */
 static int note_error(lua_State *L) {
     struct attempt *attempt = lua_touserdata(L, 1);
     lua_State *co = attempt->thread.state;
     struct buf *scratch = &attempt->vm->scratch;
     lua_settop(L, 2);
-    if (lua_isnil(L, 2) && lua_gettop(co) > 0) {
+    if (lua_touserdata(L, 2)) {
+        lua_pushstring(L, lua_touserdata(L, 2));
+        lua_replace(L, 2);
+    } else if (lua_gettop(co) > 0) {
         lua_xmove(co, L, 1);
         if (lua_type(L, -1) == LUA_TTABLE) /* no __tostring: nothing of the user's runs here */
             lua_pushliteral(L, "error object is a table");
@@ -239,8 +242,8 @@ static enum verdict start_lifecycle(
     return turn(attempt, 1);
 }
 
-/* Without a function nothing is marked: one that a later version of the application brings still has
- * its turn. */
+/* Without a function nothing is marked: one that a later version of the application brings still
+ * has its turn. */
 static enum verdict start_first_run(struct call *call, struct txn *txn, struct script_vm *vm) {
     if (vm->app->has_first_run)
         txn_mark_first_run(txn);
@@ -286,11 +289,8 @@ static void finish(struct call *call, uint64_t version) {
     forget(call);
 }
 
-const struct procedure script_handler = {.name = "handler",
-    .start = start_handler,
-    .resume = resume,
-    .drop = drop,
-    .finish = finish};
+const struct procedure script_handler = {
+    .name = "handler", .start = start_handler, .resume = resume, .drop = drop, .finish = finish};
 
 const struct procedure script_first_run = {.name = "first_run",
     .start = start_first_run,
@@ -298,8 +298,5 @@ const struct procedure script_first_run = {.name = "first_run",
     .drop = drop,
     .finish = finish};
 
-const struct procedure script_on_start = {.name = "start",
-    .start = start_on_start,
-    .resume = resume,
-    .drop = drop,
-    .finish = finish};
+const struct procedure script_on_start = {
+    .name = "start", .start = start_on_start, .resume = resume, .drop = drop, .finish = finish};

@@ -4,8 +4,8 @@
  *
  * An attempt runs in a coroutine whose first function is ours: it makes args and req, calls the
  * handler, and checks what that returned, so all of it is protected and may yield. An attempt ends
- * well (its verdict is in the attempt), doomed (the doom decides), or with an error of the handler's.
- * Threads: the shard's. Errors: verdicts; see struct procedure. */
+ * well (its verdict is in the attempt), doomed (the doom decides), or with an error of the
+ * handler's. Threads: the shard's. Errors: verdicts; see struct procedure. */
 #ifndef CONCAVE_LUA_RUN_H
 #define CONCAVE_LUA_RUN_H
 

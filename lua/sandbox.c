@@ -16,8 +16,8 @@ static const char readonly_key; /* in the metatable of a read-only view */
 /* __newindex; upvalue: why */
 static int refuse_write(lua_State *L) {
     script_push_text(L, 2);
-    return luaL_error(L, "cannot set '%s': %s", lua_tostring(L, -1),
-        lua_tostring(L, lua_upvalueindex(1)));
+    return luaL_error(
+        L, "cannot set '%s': %s", lua_tostring(L, -1), lua_tostring(L, lua_upvalueindex(1)));
 }
 
 /* The iterator of __pairs; upvalue: the hidden table, which must not be handed out. */
@@ -135,7 +135,8 @@ static int lib_setmetatable(lua_State *L) {
     if (type == LUA_TTABLE) {
         lua_pushliteral(L, "__gc");
         if (lua_rawget(L, 2) != LUA_TNIL)
-            return luaL_error(L, "__gc is not available: finalizers run at any time, in any request");
+            return luaL_error(
+                L, "__gc is not available: finalizers run at any time, in any request");
     }
     lua_settop(L, 2);
     lua_setmetatable(L, 1);
@@ -258,8 +259,8 @@ static void open_os(lua_State *L) {
     lua_setfield(L, -2, "os");
 }
 
-/* The metatable of strings shows itself as a read-only copy: methods go to the real library without a
- * detour, and nobody can change them. */
+/* The metatable of strings shows itself as a read-only copy: methods go to the real library without
+ * a detour, and nobody can change them. */
 static void close_string_metatable(lua_State *L) {
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1);

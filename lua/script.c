@@ -34,8 +34,8 @@ static size_t vm_bytes(const struct script_vm *vm) {
     return vm->bytes;
 }
 
-static enum route_match match(const struct script_app *app, struct slice method,
-    struct slice path, struct request *request, struct buf *scratch, struct buf *allow) {
+static enum route_match match(const struct script_app *app, struct slice method, struct slice path,
+    struct request *request, struct buf *scratch, struct buf *allow) {
     return route_find(&app->routes, method, path, request, scratch, allow);
 }
 
@@ -43,8 +43,7 @@ static struct slice slice_of_text(const char *text) {
     return slice_of(text, strlen(text));
 }
 
-static bool route_at(
-    const struct script_app *app, unsigned index, struct script_route_info *info) {
+static bool route_at(const struct script_app *app, unsigned index, struct script_route_info *info) {
     if (index >= app->routes.count)
         return false;
     const struct script_route *route = app->routes.routes[index];

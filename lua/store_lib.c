@@ -1,7 +1,7 @@
 /* get, set, delete, incr: the application's way to the transaction (shard/txn.h).
  *
- * A call that must wait yields and is made again by its continuation; its arguments are still on its
- * part of the stack then. */
+ * A call that must wait yields and is made again by its continuation; its arguments are still on
+ * its part of the stack then. */
 #include "lua/store_lib.h"
 
 #include <math.h>
@@ -189,7 +189,7 @@ static int lib_incr(lua_State *L) {
 }
 
 void script_open_store(lua_State *L) {
-    static const luaL_Reg functions[] = {{"get", lib_get}, {"set", lib_set},
-        {"delete", lib_delete}, {"incr", lib_incr}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"get", lib_get}, {"set", lib_set}, {"delete", lib_delete},
+        {"incr", lib_incr}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

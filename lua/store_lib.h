@@ -5,8 +5,8 @@
 
 #include "lua/vm.h"
 
-/* Raises the error for a status that a txn_ call gave for a key. Dooms the attempt for ST_DOOMED and
- * ST_NOMEM. `call` is the name in the text; key may be empty. */
+/* Raises the error for a status that a txn_ call gave for a key. Dooms the attempt for ST_DOOMED
+ * and ST_NOMEM. `call` is the name in the text; key may be empty. */
 _Noreturn void script_store_failed(
     lua_State *L, const char *call, struct slice key, enum status status);
 

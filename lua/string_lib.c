@@ -36,7 +36,8 @@ static int lib_rep(lua_State *L) {
     return 1;
 }
 
-/* The conversion letter of the next specification of a format, moving *at behind it; '\0' at the end. */
+/* The conversion letter of the next specification of a format, moving *at behind it; '\0' at the
+ * end. */
 static char next_conversion(const char **at, const char *end) {
     while (*at < end) {
         if (*(*at)++ != '%')
@@ -52,8 +53,8 @@ static char next_conversion(const char **at, const char *end) {
     return '\0';
 }
 
-/* string.format: values for %s are turned into text here, because the library's way shows addresses;
- * for the same reason there is no %p. Upvalue 1: the library's function. */
+/* string.format: values for %s are turned into text here, because the library's way shows
+ * addresses; for the same reason there is no %p. Upvalue 1: the library's function. */
 static int lib_format(lua_State *L) {
     size_t len;
     const char *at = luaL_checklstring(L, 1, &len), *end = at + len;

@@ -1,6 +1,6 @@
-/* The table library with bounds: its C functions walk whole index ranges without a look at the clock,
- * and metamethods can make such a range as long as they like. sort is written in Lua, so that it can
- * be preempted and its comparison can wait for a key. */
+/* The table library with bounds: its C functions walk whole index ranges without a look at the
+ * clock, and metamethods can make such a range as long as they like. sort is written in Lua, so
+ * that it can be preempted and its comparison can wait for a key. */
 #include "lua/doom.h"
 #include "lua/prelude.h"
 #include "lua/sandbox.h"

@@ -19,7 +19,8 @@ static int lib_now(lua_State *L) {
 
 /* ---- random numbers ---- */
 
-/* The attempt's generator, seeded at its first use: by the request, or, while loading, by the clock. */
+/* The attempt's generator, seeded at its first use: by the request, or, while loading, by the
+ * clock. */
 static struct random *generator(lua_State *L) {
     struct attempt *attempt = script_vm_of(L)->current;
     if (!attempt->seeded)

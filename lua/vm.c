@@ -11,8 +11,8 @@
 #define LOAD_NS_MAX (10 * NS_PER_S)
 #define HURRY_BYTES ((size_t)1 << 20)
 
-/* Lua's allocator: malloc with an account. Memory handed out is work that the count hook does not see
- * (a concatenation is one instruction), so each MiB brings the next hook forward. */
+/* Lua's allocator: malloc with an account. Memory handed out is work that the count hook does not
+ * see (a concatenation is one instruction), so each MiB brings the next hook forward. */
 static void *allocate(void *ctx, void *block, size_t old_bytes, size_t bytes) {
     struct script_vm *vm = ctx;
     if (!block)

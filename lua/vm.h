@@ -1,13 +1,14 @@
 /* A shard's Lua machine, and the attempts that run in it.
  *
- * One lua_State per shard with a capped allocator; each running attempt has a coroutine in it, from a
- * pool. When Lua hits its memory cap the state is thrown away and made anew from the application's
- * files under the same struct script_vm: attempts of the old one notice by their generation.
+ * One lua_State per shard with a capped allocator; each running attempt has a coroutine in it, from
+ * a pool. When Lua hits its memory cap the state is thrown away and made anew from the
+ * application's files under the same struct script_vm: attempts of the old one notice by their
+ * generation.
  *
- * Ownership: the shard owns the VM; the VM owns its Lua state, its coroutines and its free attempts; an
- * attempt in use belongs to its call.
- * Threads: everything here is for the shard's own thread.
- * Errors: what runs inside Lua raises Lua errors; see lua/doom.h for those that nothing may catch. */
+ * Ownership: the shard owns the VM; the VM owns its Lua state, its coroutines and its free
+ * attempts; an attempt in use belongs to its call. Threads: everything here is for the shard's own
+ * thread. Errors: what runs inside Lua raises Lua errors; see lua/doom.h for those that nothing may
+ * catch. */
 #ifndef CONCAVE_LUA_VM_H
 #define CONCAVE_LUA_VM_H
 
@@ -56,8 +57,8 @@ struct attempt {
     enum doom doom;
     enum pause pause;
     enum verdict verdict; /* if it ends well */
-    unsigned pinned;      /* coroutines of the application that were resumed where nothing can yield */
-    uint64_t slice_ns;    /* when the hook first saw this turn; 0 = not yet */
+    unsigned pinned;   /* coroutines of the application that were resumed where nothing can yield */
+    uint64_t slice_ns; /* when the hook first saw this turn; 0 = not yet */
     unsigned slice_hooks; /* hooks since then */
     const void *req;      /* its req table */
     bool seeded;
@@ -76,9 +77,9 @@ struct script_vm {
     lua_State *lua;
     struct script_thread pool[SCRIPT_POOL_MAX];
     unsigned pool_count;
-    int *handlers;         /* registry references of the routes' functions, by route index */
+    int *handlers;          /* registry references of the routes' functions, by route index */
     unsigned handler_count; /* routes declared so far */
-    int first_run, start;  /* references, or LUA_NOREF */
+    int first_run, start;   /* references, or LUA_NOREF */
     int array_meta, object_meta, req_meta, walk_meta;
     const void *array_mark, *object_mark; /* the first two metatables, to compare */
     bool sealed;
@@ -117,8 +118,9 @@ void script_vm_replace(struct script_vm *vm);
 
 /* A coroutine that can be resumed with a function; false if memory ran out. */
 MUST_USE bool script_thread_get(struct script_vm *vm, struct script_thread *thread);
-/* Takes a coroutine back. clean: it returned normally and may run again; others go to the collector,
- * unclosed (closing runs code, and a coroutine once reset gets no hook calls any more). */
+/* Takes a coroutine back. clean: it returned normally and may run again; others go to the
+ * collector, unclosed (closing runs code, and a coroutine once reset gets no hook calls any more).
+ */
 void script_thread_put(struct script_vm *vm, struct script_thread thread, bool clean);
 
 /* An attempt with everything empty; NULL if memory ran out. */

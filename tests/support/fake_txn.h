@@ -1,9 +1,9 @@
 /* A transaction for tests of lua/: the functions of shard/txn.h over a sorted array.
  *
  * It is a header with definitions: include it in one file of a program, which then links these
- * functions in place of the real ones. A store (struct fake_store) holds what is committed; a struct
- * txn lies over it. With `remote` set, the first access to each key and the first step of each walk
- * answers ST_PENDING; with `doomed`, every call answers ST_DOOMED. */
+ * functions in place of the real ones. A store (struct fake_store) holds what is committed; a
+ * struct txn lies over it. With `remote` set, the first access to each key and the first step of
+ * each walk answers ST_PENDING; with `doomed`, every call answers ST_DOOMED. */
 #ifndef CONCAVE_TESTS_FAKE_TXN_H
 #define CONCAVE_TESTS_FAKE_TXN_H
 
@@ -197,8 +197,7 @@ void range_spec_prefix(struct range_spec *spec, struct slice prefix, char *scrat
     spec->to = slice_of(scratch, len);
 }
 
-enum status txn_range_open(
-    struct txn *txn, const struct range_spec *spec, struct txn_range **out) {
+enum status txn_range_open(struct txn *txn, const struct range_spec *spec, struct txn_range **out) {
     if (txn->doomed)
         return ST_DOOMED;
     assert(txn->range_count < 64 && spec->from.len < 1100 && spec->to.len < 1100);
@@ -228,7 +227,8 @@ static inline bool fake_inside(const struct txn_range *range, struct slice key) 
 }
 
 /* The best candidate of a set for the walk's next step, or NULL. */
-static inline struct fake_item *fake_candidate(const struct txn_range *range, struct fake_set *set) {
+static inline struct fake_item *fake_candidate(
+    const struct txn_range *range, struct fake_set *set) {
     for (unsigned i = 0; i < set->count; i++) {
         struct fake_item *item = &set->items[range->reverse ? set->count - 1 - i : i];
         if (fake_inside(range, item->key))
@@ -263,8 +263,8 @@ enum status txn_range_next(struct txn_range *range, struct range_item *out) {
         range->started = true;
         if (!item->value.data)
             continue;
-        *out = (struct range_item){
-            .key = item->key, .value = item->value, .version = item->version};
+        *out =
+            (struct range_item){.key = item->key, .value = item->value, .version = item->version};
         return ST_OK;
     }
 }

@@ -1,5 +1,5 @@
-/* A rig for tests of lua/: an application given as text, one VM, and calls run to their end the way a
- * coordinator would. A header with definitions; see tests/support/fake_txn.h. */
+/* A rig for tests of lua/: an application given as text, one VM, and calls run to their end the way
+ * a coordinator would. A header with definitions; see tests/support/fake_txn.h. */
 #ifndef CONCAVE_TESTS_SCRIPT_RIG_H
 #define CONCAVE_TESTS_SCRIPT_RIG_H
 
@@ -192,8 +192,7 @@ static inline const char *rig_request(struct rig *rig, const char *method, const
     if (found == ROUTE_UNKNOWN)
         return "404";
     if (found == ROUTE_BAD_METHOD) {
-        int len = asprintf(
-            &rig->status_and_body, "405 %.*s", (int)rig->allow.len, rig->allow.data);
+        int len = asprintf(&rig->status_and_body, "405 %.*s", (int)rig->allow.len, rig->allow.data);
         assert(len > 0);
         return rig->status_and_body;
     }

@@ -60,8 +60,8 @@ static void transfer_moves_money(void **state) {
         "200 {\"from\":{\"balance\":70},\"to\":{\"balance\":130}}");
     assert_int_equal(rig.verdict, PROC_COMMIT);
     assert_string_equal(rig_get(&rig, "account/alice"), "200 {\"balance\":70,\"version\":2}");
-    assert_string_equal(rig_get(&rig, "total"),
-        "200 {\"accounts\":[\"acc:alice\",\"acc:bob\"],\"sum\":200}");
+    assert_string_equal(
+        rig_get(&rig, "total"), "200 {\"accounts\":[\"acc:alice\",\"acc:bob\"],\"sum\":200}");
 }
 
 /* The same with every key remote: the handler waits for each and answers the same. */
@@ -72,8 +72,8 @@ static void transfer_waits_for_remote_keys(void **state) {
         rig_post(&rig, "transfer", "{\"from\":\"alice\",\"to\":\"bob\",\"amount\":30}"),
         "200 {\"from\":{\"balance\":70},\"to\":{\"balance\":130}}");
     assert_int_equal(rig.waits, 2);
-    assert_string_equal(rig_get(&rig, "total"),
-        "200 {\"accounts\":[\"acc:alice\",\"acc:bob\"],\"sum\":200}");
+    assert_string_equal(
+        rig_get(&rig, "total"), "200 {\"accounts\":[\"acc:alice\",\"acc:bob\"],\"sum\":200}");
     assert_int_equal(rig.waits, 1);
 }
 
