@@ -119,6 +119,8 @@ static inline const char *rig_run_call(struct rig *rig) {
     if (!call->seed)
         call->seed = 42;
     call->replaced = 0;
+    buf_reset(&call->reply.headers, SIZE_MAX);
+    buf_reset(&call->reply.body, SIZE_MAX);
     rig->waits = rig->turns = rig->reruns = rig->replacements = 0;
     rig->txn.remote = rig->remote;
     rig->txn.calls = 0;

@@ -247,7 +247,7 @@ static void loading(void **state) {
             "app.lua:1: bad argument #3 to 'route' (function expected, got number)"},
         {"get('x')", "app.lua:1: get works only while a request is handled"},
         {"require('../etc')", NULL},
-        {"require('missing')", "missing.lua: not found"},
+        {"require('missing')", "app.lua:1: missing.lua: not found"},
         {"string.trim = 1", "app.lua:1: cannot set 'trim': library tables are read-only"},
         {"local t = {} while true do t[#t + 1] = t end", NULL},
         {"on('stop', print)", "app.lua:1: bad argument #1 to 'on' (invalid option 'stop')"},
