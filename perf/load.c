@@ -275,6 +275,7 @@ static enum exit_code measure(struct settings *settings, struct client *client, 
     struct books_before before;
     struct books_after after;
     char durability[32], shards[16];
+    books_wait_ready(client);
     books_status_text(client, "durability", durability, sizeof durability);
     books_status_text(client, "shards", shards, sizeof shards);
     if (!books_open(client, context, &before, error))

@@ -4,14 +4,27 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "core/clock.h"
 #include "core/url.h"
 
 #define ACCOUNTS_PER_REQUEST 1000
 #define PAGE_ITEMS 10000
 #define SETUP_BYTES_MAX (8u << 20)
+#define REASON_BYTES_MAX 200
+#define READY_TRIES_MAX 600
+#define READY_PAUSE_NS (100 * NS_PER_MS)
 
 /* ---- asking the server ---- */
+
+/* The first line of a reply's body, shortened: enough to tell what is wrong. */
+static void append_reason(struct buf *error, const struct reply *reply) {
+    size_t shown = 0;
+    while (shown < reply->body.len && shown < REASON_BYTES_MAX && reply->body.data[shown] != '\n')
+        shown++;
+    buf_printf(error, "%u %.*s", reply->status, (int)shown, reply->body.data);
+}
 
 /* A call that must succeed; the reply as a document, to be deleted by the caller; NULL and an
  * error. */
@@ -23,8 +36,8 @@ static cJSON *ask(struct client *client, const char *method, const char *path, s
         return NULL;
     }
     if (reply.status != 200) {
-        int shown = reply.body.len < 200 ? (int)reply.body.len : 200;
-        buf_printf(error, "%s %s: %u %.*s", method, path, reply.status, shown, reply.body.data);
+        buf_printf(error, "%s %s: ", method, path);
+        append_reason(error, &reply);
         return NULL;
     }
     cJSON *document = cJSON_ParseWithLength(reply.body.data, reply.body.len);
@@ -105,6 +118,17 @@ static bool walk_prefix(
     return good;
 }
 
+void books_wait_ready(struct client *client) {
+    const struct timespec pause = {.tv_nsec = (long)READY_PAUSE_NS};
+    struct reply reply;
+    for (unsigned i = 0; i < READY_TRIES_MAX; i++) {
+        if (!client_call(client, "GET", "/readyz", slice_of(NULL, 0), &reply) ||
+            reply.status != 503)
+            return;
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 /* ---- metrics ---- */
 
 /* The sum of a family's samples: lines "name{labels} value" or "name value". */
@@ -147,6 +171,8 @@ void books_status_text(struct client *client, const char *name, char *text, size
         (void)snprintf(text, text_size, "%s", member->valuestring);
     else if (cJSON_IsNumber(member))
         (void)snprintf(text, text_size, "%.0f", member->valuedouble);
+    else if (cJSON_IsArray(member))
+        (void)snprintf(text, text_size, "%d", cJSON_GetArraySize(member));
     cJSON_Delete(status);
     buf_free(&ignored);
 }

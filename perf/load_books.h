@@ -37,7 +37,11 @@ bool books_close(struct client *client, const struct work_context *context,
     const struct books_before *before, const struct run_counts *counts, struct books_after *after,
     struct buf *error);
 
-/* A member of /v1/admin/status as text; "" if the server does not say. */
+/* Waits up to 60 s for a server that says of itself (/readyz, 503) that it is not ready yet: it may
+ * be reading its log. Any other answer, or none, is left to be noticed by what follows. */
+void books_wait_ready(struct client *client);
+
+/* A member of /v1/admin/status as text, of a list its length; "" if the server does not say. */
 void books_status_text(struct client *client, const char *name, char *text, size_t text_size);
 
 #endif

@@ -143,8 +143,8 @@ bool report_text(const struct report *report) {
         printf("  group commit %.1f transactions per sync\n", figures.txn_per_sync);
     if (figures.cpu_us >= 0)
         printf("  server CPU   %.2f us per request\n", figures.cpu_us);
-    printf(
-        "  books        %s\n", !report->after ? "open: the server went away" : report->after->text);
+    printf("  books        %s\n",
+        !report->after ? "open: the server could not be asked" : report->after->text);
     printf("  run on       %s, commit %s\n", machine, commit);
     printf("               shards %s, durability %s, seed %" PRIu64 "\n",
         report->shards[0] ? report->shards : "unknown",

@@ -144,6 +144,7 @@ static void keep_first_error(struct run_counts *counts, const struct reply *repl
     int shown = reply->body.len < 150 ? (int)reply->body.len : 150;
     (void)snprintf(counts->first_error, sizeof counts->first_error, "%u %.*s", reply->status, shown,
         reply->body.data);
+    counts->first_error[strcspn(counts->first_error, "\n")] = '\0';
 }
 
 static void conn_count(struct conn *conn, const struct reply *reply, uint64_t now_ns) {
