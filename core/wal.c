@@ -82,9 +82,11 @@ enum status wal_reserve(
 uint64_t wal_publish(struct wal *wal, struct wal_record *record) {
     wal_record_finish(record);
     assert(record->len <= record->reserved);
-    uint64_t lsn = wal_ring_publish(&wal->ring, record);
+    return wal_ring_publish(&wal->ring, record);
+}
+
+void wal_kick(struct wal *wal) {
     bell_ring(&wal->log_bell);
-    return lsn;
 }
 
 void wal_cancel(struct wal *wal, struct wal_record *record) {

@@ -262,6 +262,7 @@ bool shard_turn(struct shard *shard, uint64_t now_ns) {
     take_answers(shard);
     fire_timers(shard);
     run_ready(shard);
+    wal_kick(shard->options.wal); /* before the gate: what it waits for is under way */
     gate_turn(shard);
     return shard->answers || shard->ready.first;
 }

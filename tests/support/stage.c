@@ -96,6 +96,10 @@ void wal_cancel(struct wal *wal, struct wal_record *record) {
     free(record);
 }
 
+void wal_kick(struct wal *wal) {
+    (void)wal; /* it becomes durable when the seed says so */
+}
+
 uint64_t wal_reply_lsn(const struct wal *wal) {
     return wal->durable;
 }

@@ -154,7 +154,9 @@ uint64_t log_publish(struct wal *wal, unsigned producer, uint64_t number, size_t
     assert(status == ST_OK);
     wal_record_put(record, slice_of(key, key_bytes), slice_of(value, value_bytes));
     free(value);
-    return wal_publish(wal, record);
+    uint64_t lsn = wal_publish(wal, record);
+    wal_kick(wal);
+    return lsn;
 }
 
 /* ---- logs ---- */

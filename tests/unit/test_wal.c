@@ -178,6 +178,7 @@ static void operations_come_back(void **state) {
     wal_record_first_run(record);
     wal_record_put(record, SLICE("d"), SLICE(""));
     assert_int_equal(wal_publish(wal, record), 1);
+    wal_kick(wal);
     end_clean(wal);
     struct buf out, error;
     buf_init(&out, 1024);

@@ -70,6 +70,7 @@ static void *produce(void *ctx) {
         }
         wal_record_put(record, slice_of(key, key_bytes), slice_of("", 0));
         producer->lsns[i] = wal_publish(producer->wal, record);
+        wal_kick(producer->wal);
     }
     return NULL;
 }
