@@ -267,9 +267,9 @@ void worker_released(void *ctx, struct call *call) {
 /* Answers the flush whose LSN has become durable (there is at most one in the whole server). */
 static void finish_flush(struct worker *worker) {
     struct exchange *exchange = worker->flushing;
-    struct wal *wal = worker->server->wal;
     if (!exchange)
         return;
+    struct wal *wal = worker->server->wal;
     if (wal_durable_lsn(wal) < exchange->flush_lsn) {
         wal_announce(wal, worker->index);
         /* Between the look and the announcement a sync may have gone by. */
