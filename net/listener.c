@@ -13,8 +13,6 @@
 
 /* So many connections are taken in one turn, for the sake of those that are there. */
 #define ACCEPTS_PER_TURN 64u
-/* Past connections_max so many more may be told so; beyond that they are only closed. */
-#define REFUSED_MAX 64u
 /* How long nothing is accepted when descriptors or memory have run out. */
 #define PAUSE_NS (100 * NS_PER_MS)
 
@@ -81,7 +79,7 @@ enum status listen_socket(const struct listen_address *address, int *fd, struct 
 static void refuse(struct listener *listener, int fd, const struct sockaddr_storage *address,
     unsigned connections) {
     struct worker *worker = listener->worker;
-    if (connections >= worker->server->options->connections_max + REFUSED_MAX) {
+    if (connections >= worker->server->connections_max + LISTENER_REFUSED_MAX) {
         close(fd);
         return;
     }
@@ -99,7 +97,7 @@ static void take(struct listener *listener, int fd, const struct sockaddr_storag
     /* Replies are written whole: holding back small ones (Nagle) only delays them. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     unsigned connections = atomic_load_explicit(&server->connections, memory_order_relaxed);
-    if (connections >= server->options->connections_max) {
+    if (connections >= server->connections_max) {
         refuse(listener, fd, address, connections);
         return;
     }

@@ -14,6 +14,9 @@
 
 struct worker;
 
+/* Past the limit of connections so many more may be told so; beyond that they are only closed. */
+#define LISTENER_REFUSED_MAX 64u
+
 struct listen_address {
     struct sockaddr_storage address;
     socklen_t len;

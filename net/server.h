@@ -34,6 +34,7 @@ struct server {
     struct script_app *app; /* NULL: none */
     struct labels labels;
     struct http_limits http_limits;
+    unsigned connections_max; /* --connections-max, as far as there are descriptors */
     unsigned shards;
     uint64_t started_ns;
     struct slots slots;

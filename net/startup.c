@@ -1,6 +1,7 @@
 #include "net/startup.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -8,8 +9,10 @@
 #include "net/admin.h"
 #include "net/worker.h"
 
-/* Descriptors besides connections: listeners, loops, the log, standard streams. */
-#define OTHER_DESCRIPTORS 64u
+/* Descriptors besides connections: the log, standard streams, connections that are only told that
+ * there are too many (LISTENER_REFUSED_MAX); and for each shard its loop and listeners. */
+#define OTHER_DESCRIPTORS (32u + LISTENER_REFUSED_MAX)
+#define DESCRIPTORS_PER_SHARD 6u
 
 /* ---- application ---- */
 
@@ -157,18 +160,23 @@ static void print_address(const char *what, const struct listen_address *address
     buf_free(&line);
 }
 
-/* As many descriptors as the system lets us have. */
-static void raise_descriptors(const struct options *options) {
+/* Takes as many descriptors as the system gives, and fewer connections if those do not suffice:
+ * connections must never leave the log without a descriptor for its next segment. */
+static void share_descriptors(struct server *server) {
+    uint64_t wanted = server->options->connections_max;
+    uint64_t others = OTHER_DESCRIPTORS + DESCRIPTORS_PER_SHARD * server->shards;
     struct rlimit limit;
+    server->connections_max = (unsigned)wanted;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-        limit.rlim_cur < options->connections_max + OTHER_DESCRIPTORS)
-        diag(DIAG_WARN,
-            "the limit of %llu open files is too low for --connections-max %llu (see ulimit -n)",
-            (unsigned long long)limit.rlim_cur, (unsigned long long)options->connections_max);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted + others)
+        return;
+    server->connections_max = limit.rlim_cur > others ? (unsigned)(limit.rlim_cur - others) : 1;
+    diag(DIAG_WARN,
+        "--connections-max is lowered to %u: the limit of open files is %" PRIu64 " (ulimit -n)",
+        server->connections_max, (uint64_t)limit.rlim_cur);
 }
 
 enum status startup_run(struct startup *startup, struct buf *error) {
@@ -176,7 +184,7 @@ enum status startup_run(struct startup *startup, struct buf *error) {
     const struct options *options = server->options;
     struct listen_address main_address = address_of(&options->addr);
     struct listen_address admin_address = address_of(&options->admin_addr);
-    raise_descriptors(options);
+    share_descriptors(server);
     slots_init(&server->slots, server->shards);
     server->http_limits = (struct http_limits){
         .header_bytes_max = options->header_bytes_max,
