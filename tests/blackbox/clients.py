@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import signal
 
 from server import SOURCE, Connection
 
@@ -19,6 +20,23 @@ def seeded():
     seed = os.environ.get("CONCAVE_TEST_SEED") or str(random.SystemRandom().randrange(1 << 32))
     print("CONCAVE_TEST_SEED=%s" % seed, flush=True)
     return random.Random(seed)
+
+
+def kill(server):
+    """kill -9, which must be what ends the server: it has not died before, nor had anything to complain of."""
+    server.signal(signal.SIGKILL)
+    code = server.wait()
+    complaints = [line for line in server.stderr().splitlines()
+                  if "Sanitizer" in line or "runtime error:" in line or "Assertion" in line]
+    if code != -signal.SIGKILL or complaints:
+        server.fail("ended with %d before it was killed; %s" % (code, complaints))
+
+
+def stop(server):
+    """A clean end. (A sanitizer's report makes the exit code another one.)"""
+    code = server.stop()
+    if code != 0:
+        server.fail("exit code %d at a clean stop" % code)
 
 
 class Client:

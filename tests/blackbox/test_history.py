@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-from clients import Client, app_path, seeded
+from clients import Client, app_path, kill, seeded, stop
 from history import Anomaly, Txn, check
 from server import Disconnected, Server, scaled
 
@@ -160,6 +160,7 @@ class Histories(unittest.TestCase):
                 recorder.check(server)
                 done = sum(txn.outcome is True for txn in recorder.txns)
                 self.assertGreater(done, scaled(TXNS) * 0.8, "most were refused")
+                stop(server)
 
     def test_histories_survive_kills(self):
         """One history over several kill -9 and numbers of shards: what was seen before stays true."""
@@ -171,11 +172,12 @@ class Histories(unittest.TestCase):
                 enough = len(recorder.txns) + scaled(TXNS) / 10
                 while len(recorder.txns) < enough and not running[1]:
                     time.sleep(0.01)
-                server.kill()
+                kill(server)
                 join(*running)
                 server.shards = shards
                 server.start()
                 recorder.check(server)
+            stop(server)
 
 
 def txn(number, sent, received, appends=(), reads=None, outcome=True):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import unittest
 
+from clients import kill, stop
 from server import SOURCE, Server, scaled
 
 LOAD = os.environ.get("CONCAVE_LOAD", os.path.join(SOURCE, "build", "concave-load"))
@@ -42,6 +43,7 @@ class Load(unittest.TestCase):
                 self.assertEqual(report["requests"], requests)
                 self.assertTrue(report["books"]["balanced"])
                 self.assertGreater(report["latency_us"]["p50"], 0)
+        stop(server)
 
     def test_every_workload_against_its_own_application(self):
         """Each workload ends without errors and with balanced books."""
@@ -58,6 +60,7 @@ class Load(unittest.TestCase):
                                     "--pipeline", "8", "--connections", "9", "--threads", "2")
         self.assertEqual(code, 0, (report, errors))
         self.assertIn(f"{scaled(1000) * 20} keys found", report["books"]["found"])
+        stop(server)
 
     def test_a_route_that_is_not_there_is_an_error(self):
         """A load of 404s is no success."""
@@ -75,7 +78,7 @@ class Load(unittest.TestCase):
                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             while server.get("hot")[0] is None:
                 self.assertIsNone(running.poll(), "ended by itself")
-            server.kill()
+            kill(server)
             output, _ = running.communicate(timeout=30)
             self.assertEqual(running.returncode, wanted, output)
             self.assertGreater(json.loads(output)["outcomes"]["disconnects"], 0)
