@@ -139,7 +139,10 @@ enum status disk_sync(struct disk_file *file) {
 }
 
 enum status disk_sync_dir(const char *dir) {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd;
+    do
+        fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return status_of(errno);
     int failed;

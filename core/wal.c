@@ -20,36 +20,32 @@ size_t wal_record_bytes_max(const struct wal *wal) {
     return (size_t)(wal->segment_bytes / 2);
 }
 
-/* Whether the reservations, with the one asked for, are sure to find room on disk.
- *
- * Worst case: each record gets a sync, and so blocks, of its own: bytes plus a block for each. If
- * that fits into the open segment alone, or into the prepared one alone, everything can be written:
- * if a record does not fit into what is left of the open one, all that are still outstanding fit
- * into the other. Hence the greater of the two rooms, not their sum. Writing a record takes no more
- * room than it had counted for, so this stays true.
- *
- * While segments can be prepared, the blocks are not counted: records that crowd share blocks, and
- * should they not, the log thread waits for one more segment. */
+/* Whether all that is reserved, with what is asked for now, is sure to find room on disk: if it
+ * fits into the rest of the open segment, or else into the prepared one. If a record does not fit
+ * into that rest any more, all that is still outstanding fits into the other: hence the greater of
+ * the two rooms, not their sum. The log thread keeps this true when it writes (take_room in
+ * wal_writer.c), so a full disk is met here, where a transaction can still be refused. */
 static enum status admits(void *ctx, struct wal_reserved sum) {
     struct wal *wal = ctx;
     if (atomic_load(&wal->disk_full))
         return ST_DISK_FULL;
     uint64_t current = atomic_load(&wal->room_current);
     uint64_t next = atomic_load(&wal->room_next);
-    uint64_t room = current > next ? current : next;
     /* An LSN may be shown (relaxed modes) only when a segment on disk has declared its run. */
-    if (!atomic_load(&wal->opened))
-        room = 0;
-    bool failing = atomic_load(&wal->prepare_failed);
-    if (sum.bytes + (failing ? sum.slots * WAL_BLOCK_BYTES : 0) <= room)
+    if (atomic_load(&wal->opened) && sum.bytes <= (current > next ? current : next))
         return ST_OK;
-    if (!failing)
-        return ST_BUSY;
+    if (!atomic_load(&wal->prepare_failed))
+        return ST_BUSY; /* the next segment is on its way */
     atomic_store(&wal->disk_full, true);
     /* If there is room again since, its flag was cleared before ours was set, or will be after. */
     if (!atomic_load(&wal->prepare_failed))
         atomic_store(&wal->disk_full, false);
     return ST_DISK_FULL;
+}
+
+static void give_back(struct wal *wal, struct wal_reserved amount) {
+    wal_ring_give_back(&wal->ring, amount);
+    bell_ring(&wal->log_bell); /* it may be holding a batch back for this one */
 }
 
 enum status wal_reserve(
@@ -62,7 +58,9 @@ enum status wal_reserve(
     if (status != ST_OK)
         return status;
     struct wal_reserved amount = {.slots = 1, .bytes = bytes};
-    /* Once more with the reservation in place: the room may have shrunk between look and taking. */
+    /* Once more with the reservation in place: the room may have shrunk between look and taking,
+     * and the log thread, which takes room first and looks at reservations then, may have missed
+     * this. */
     status = admits(wal, wal_ring_reserved(&wal->ring));
     struct wal_record *taken = NULL;
     if (status == ST_OK) {
@@ -71,7 +69,7 @@ enum status wal_reserve(
             status = ST_NOMEM;
     }
     if (status != ST_OK) {
-        wal_ring_give_back(&wal->ring, amount);
+        give_back(wal, amount);
         return status;
     }
     taken->reserved = bytes;
@@ -92,7 +90,7 @@ void wal_kick(struct wal *wal) {
 void wal_cancel(struct wal *wal, struct wal_record *record) {
     struct wal_reserved amount = {.slots = 1, .bytes = record->reserved};
     wal_pool_put(&wal->producers[record->link.from].pool, record);
-    wal_ring_give_back(&wal->ring, amount);
+    give_back(wal, amount);
 }
 
 /* ---- durability ---- */

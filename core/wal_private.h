@@ -71,7 +71,7 @@ struct wal {
     uint64_t write_lsn;      /* of the record to be written next */
     uint64_t before_lsn;     /* the last LSN that is in the log */
     bool marked;             /* the log ends with a mark of a clean end */
-    bool blocked;            /* a ready record waits for the preparing thread */
+    bool blocked;            /* ready records wait for room: for the bell, that is */
     uint64_t batch_since_ns; /* since when records wait to become a batch; 0: none do */
     uint64_t batch_records;  /* written since the last sync */
     uint64_t synced_ns;      /* when the last sync was */

@@ -116,29 +116,79 @@ static uint64_t sync_due_ns(const struct wal *wal) {
 
 /* ---- collecting ---- */
 
-/* Makes the record fit, if need be by going over to the next segment. */
-static bool make_room(struct wal *wal, size_t bytes) {
-    if (!wal->current && !wal_open_next(wal))
-        return false;
-    for (;;) {
-        uint64_t end = wal_align_up(position(wal) + bytes, WAL_BLOCK_BYTES);
-        uint64_t zeroed = atomic_load(&wal->current->zeroed);
-        if (end <= zeroed && end <= record_limit(wal))
-            return true;
-        /* A segment that is still being filled is not left: its filler needs it open. */
-        if (zeroed < wal->current->size || !wal_open_next(wal))
-            return false;
+struct batch {
+    uint64_t records;
+    uint64_t bytes;    /* as they will be written, without the padding at the end */
+    uint64_t reserved; /* bytes to give back */
+};
+
+/* Where the open segment may be written to at present. */
+static uint64_t write_limit(const struct wal *wal) {
+    uint64_t zeroed = atomic_load(&wal->current->zeroed);
+    uint64_t limit = record_limit(wal);
+    return zeroed < limit ? zeroed : limit;
+}
+
+/* The records up to `last` that are ready and fit into the open segment. */
+static struct batch measure_batch(const struct wal *wal, uint64_t last) {
+    struct batch batch = {0};
+    uint64_t room = write_limit(wal) > wal->offset ? write_limit(wal) - wal->offset : 0;
+    room = room / WAL_BLOCK_BYTES * WAL_BLOCK_BYTES;
+    for (uint64_t lsn = wal->write_lsn; lsn <= last; lsn++) {
+        const struct wal_record *record = wal_ring_peek(&wal->ring, lsn);
+        if (!record || record->len > room - batch.bytes)
+            break;
+        batch.records++;
+        batch.bytes += record->len;
+        batch.reserved += record->reserved;
     }
+    return batch;
+}
+
+/* Takes the batch's blocks out of the room that producers see, if what is still reserved then keeps
+ * fitting (see admits in wal.c). Else the batch must not be written yet: its padding takes room
+ * that was promised. It becomes longer, and so its padding counts less, as the reservations
+ * outstanding are published or cancelled; none of them waits for the log. */
+static bool take_room(struct wal *wal, const struct batch *batch) {
+    uint64_t end = wal->offset + wal_align_up(batch->bytes, WAL_BLOCK_BYTES);
+    uint64_t before = atomic_load(&wal->room_current);
+    uint64_t after = record_limit(wal) - end;
+    uint64_t next = atomic_load(&wal->room_next);
+    /* First taken, then looked at what is reserved; wal_reserve does it the other way round. */
+    atomic_store(&wal->room_current, after);
+    uint64_t left = wal_ring_reserved(&wal->ring).bytes - batch->reserved;
+    if (left <= (after > next ? after : next))
+        return true;
+    atomic_store(&wal->room_current, before);
+    return false;
 }
 
 static void append_record(struct wal *wal, struct wal_record *record) {
     wal_record_seal(record->bytes, record->len, wal->write_lsn, durable_lsn(wal), wal->seed);
     buffer_bytes(wal, record->bytes, record->len);
-    wal->marked = false;
-    atomic_fetch_add_explicit(&wal->bytes, record->len, memory_order_relaxed);
     wal_ring_consume(&wal->ring, wal->write_lsn);
     wal->before_lsn = wal->write_lsn++;
-    wal->batch_records++;
+    wal_pool_return(&wal->producers[record->link.from].pool, record);
+}
+
+static void append_batch(struct wal *wal, const struct batch *batch) {
+    for (uint64_t i = 0; i < batch->records; i++)
+        append_record(wal, wal_ring_peek(&wal->ring, wal->write_lsn));
+    write_batch(wal);
+    wal->marked = false;
+    wal->batch_records += batch->records;
+    atomic_fetch_add_explicit(&wal->records, batch->records, memory_order_relaxed);
+    atomic_fetch_add_explicit(&wal->bytes, batch->bytes, memory_order_relaxed);
+    wal_ring_give_back(
+        &wal->ring, (struct wal_reserved){.slots = batch->records, .bytes = batch->reserved});
+}
+
+/* The next record does not fit into what may be written of the open segment: on to the next one. A
+ * segment that is still being filled is not left, its filler needs it open; it will fit soon. */
+static bool go_over(struct wal *wal) {
+    if (wal->current && atomic_load(&wal->current->zeroed) < wal->current->size)
+        return false;
+    return wal_open_next(wal);
 }
 
 /* Takes what is ready from the ring and writes it. */
@@ -146,28 +196,19 @@ static void write_ready(struct wal *wal) {
     /* What is drawn later waits for the next step, so that a steady stream cannot put off the sync.
      */
     uint64_t last = wal_ring_last(&wal->ring);
-    struct wal_reserved done = {0};
     wal->blocked = false;
-    while (wal->write_lsn <= last) {
-        struct wal_record *record = wal_ring_peek(&wal->ring, wal->write_lsn);
-        if (!record)
-            break;
-        if (!make_room(wal, record->len)) {
+    while (wal->write_lsn <= last && wal_ring_peek(&wal->ring, wal->write_lsn)) {
+        struct batch batch = {0};
+        if (wal->current)
+            batch = measure_batch(wal, last);
+        bool goes_on = batch.records > 0 ? take_room(wal, &batch) : go_over(wal);
+        if (!goes_on) {
             wal->blocked = true;
-            break;
+            return;
         }
-        append_record(wal, record);
-        done.slots++;
-        done.bytes += record->reserved;
-        wal_pool_return(&wal->producers[record->link.from].pool, record);
+        if (batch.records > 0)
+            append_batch(wal, &batch);
     }
-    if (done.slots == 0)
-        return;
-    write_batch(wal);
-    atomic_fetch_add_explicit(&wal->records, done.slots, memory_order_relaxed);
-    /* In this order: admission must not see the reservations gone and the room still there. */
-    wal_publish_room(wal);
-    wal_ring_give_back(&wal->ring, done);
 }
 
 /* With --wal-batch-delay-us, when the records that are ready are to be written. */

@@ -14,6 +14,9 @@ struct log_dir {
 
 /* A fresh directory under TMPDIR or /tmp; the test fails if there is none. */
 void log_dir_make(struct log_dir *dir);
+/* From now on directories are made in memory, if there is such a place: for tests that make
+ * thousands of logs or syncs and do not depend on what a sync does. */
+void log_dir_in_memory(void);
 /* Removes the directory with its files. */
 void log_dir_remove(struct log_dir *dir);
 /* Copies all files of one directory over those of another, and removes what is only there. */
