@@ -67,7 +67,8 @@ static bool note_content_length(struct http_scan *scan, const struct http_limits
 }
 
 /* RFC 9112 section 6.1. "chunked" alone is understood; of the faults, those that leave the end of
- * the body in doubt (400) come before a coding that is merely unknown (501). */
+ * the body in doubt (400) come before a coding that is merely unknown (501), which is therefore told
+ * at the end of the head: the field may be repeated yet. */
 static bool note_transfer_encoding(
     struct http_scan *scan, struct slice value, struct http_error *error) {
     if (scan->minor == 0)
@@ -76,7 +77,7 @@ static bool note_transfer_encoding(
         return http_refuse(error, 400, "both Content-Length and Transfer-Encoding");
     if (scan->has_transfer_encoding)
         return http_refuse(error, 400, "more than one Transfer-Encoding header field");
-    bool chunked = false, unknown = false;
+    bool chunked = false;
     struct slice rest = value, element;
     while (next_element(&rest, &element)) {
         const char *semicolon = element.len ? memchr(element.data, ';', element.len) : NULL;
@@ -89,10 +90,8 @@ static bool note_transfer_encoding(
         chunked = http_text_is(coding, SLICE("chunked"));
         if (chunked && semicolon)
             return http_refuse(error, 400, "the chunked transfer coding takes no parameters");
-        unknown = unknown || !chunked;
+        scan->has_unknown_coding |= !chunked;
     }
-    if (unknown)
-        return http_refuse(error, 501, "no transfer coding but chunked is supported");
     scan->has_transfer_encoding = true;
     return true;
 }

@@ -289,6 +289,8 @@ static enum http_result unfinished_line(const struct http_scan *scan, const char
 static bool finish_head(struct http_scan *scan, struct http_head *head, struct http_error *error) {
     if (scan->minor > 0 && !scan->has_host)
         return http_refuse(error, 400, "no Host header field");
+    if (scan->has_unknown_coding)
+        return http_refuse(error, 501, "no transfer coding but chunked is supported");
     head->minor = scan->minor;
     head->header_count = scan->header_count;
     head->content_length = scan->content_length;

@@ -57,6 +57,7 @@ struct http_scan {
     uint8_t header_count;
     uint8_t minor;
     bool has_request_line, has_host, has_content_length, has_transfer_encoding;
+    bool has_unknown_coding;
     bool wants_close, wants_keep_alive, expects_continue;
 };
 
