@@ -57,6 +57,7 @@ static enum status make_shard(
         .random_seed = random_seed,
         .key_bytes_max = options->key_bytes_max,
         .value_bytes_max = options->value_bytes_max,
+        .memory_max = options->memory_max,
         .calls_max = CALLS_MAX,
         .peers = server->peers,
         .env =

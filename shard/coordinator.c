@@ -340,12 +340,16 @@ static void finish_reads(struct txn *txn, uint64_t depends) {
     finish(txn, depends, depends);
 }
 
+static enum status refusal(enum branch_answer answer) {
+    return answer == ANSWER_MEMORY_FULL ? ST_MEMORY_FULL : ST_NOMEM;
+}
+
 static void committed_alone(struct txn *txn) {
     struct branch *branch = txn->branches[txn->touched[0]];
     if (txn->answer == ANSWER_NO) {
         lose(txn);
-    } else if (txn->answer == ANSWER_NOMEM) {
-        end_with(txn, ST_NOMEM);
+    } else if (txn->answer > ANSWER_NO) {
+        end_with(txn, refusal(txn->answer));
     } else {
         txn->record = NULL;
         count_commit(txn);
@@ -358,8 +362,8 @@ static void run(struct txn *txn);
 static void prepared(struct txn *txn) {
     if (txn->answer == ANSWER_NO) {
         lose(txn);
-    } else if (txn->answer == ANSWER_NOMEM) {
-        end_with(txn, ST_NOMEM);
+    } else if (txn->answer > ANSWER_NO) {
+        end_with(txn, refusal(txn->answer));
     } else if (txn->prepared_for == FOR_RUN) {
         txn->prepared = true;
         run(txn);

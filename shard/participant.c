@@ -260,12 +260,45 @@ static bool stage(struct shard *shard, struct access *access, struct slice value
     return access->is_staged;
 }
 
-/* Takes all memory that the installing will need, so that it cannot fail. */
+static struct slice value_to_put(const struct access *access) {
+    if (access->written)
+        return access->deletes ? slice_of(NULL, 0) : access->write;
+    return access->hint;
+}
+
+/* Whether the branch's writes fit under --memory-max: those that shrink its data always do. The other
+ * shards' figures may be a moment old, so the limit may be passed by what is in flight. */
+static bool fits_memory(const struct shard *shard, const struct branch *branch) {
+    uint64_t more = 0, less = 0, total = 0;
+    if (shard->options.memory_max == 0)
+        return true;
+    for (const struct access *access = branch->accesses; access; access = access->next) {
+        if (!writes(access))
+            continue;
+        const struct treap_node *node = treap_find(shard->treap, access->key, access->hash);
+        struct slice value = value_to_put(access);
+        if (node)
+            less += access->key.len + treap_value(node).len;
+        if (value.data)
+            more += access->key.len + value.len;
+    }
+    for (unsigned i = 0; i < shard->options.shards; i++)
+        total += shard_peers_bytes(shard->options.peers, i);
+    return more <= less || total + (more - less) <= shard->options.memory_max;
+}
+
+/* Takes all memory that the installing will need, so that it cannot fail.
+ * False: branch->answer says why not. */
 static bool stage_writes(struct shard *shard, struct branch *branch) {
+    if (!fits_memory(shard, branch)) {
+        branch->answer = ANSWER_MEMORY_FULL;
+        return false;
+    }
     for (struct access *access = branch->accesses; access; access = access->next) {
-        bool put = access->written ? !access->deletes : access->hint.data != NULL;
-        if (put && !stage(shard, access, access->written ? access->write : access->hint)) {
+        struct slice value = value_to_put(access);
+        if (value.data && !stage(shard, access, value)) {
             discard_staged(shard, branch);
+            branch->answer = ANSWER_NOMEM;
             return false;
         }
     }
@@ -365,10 +398,8 @@ static bool step_prepare(struct shard *shard, struct branch *branch) {
         branch->answer = ANSWER_NO;
         return true;
     }
-    if (!stage_writes(shard, branch)) {
-        branch->answer = ANSWER_NOMEM;
+    if (!stage_writes(shard, branch))
         return true;
-    }
     place_marks(shard, branch);
     if (!answer_wanted(shard, branch))
         branch->answer = ANSWER_NOMEM;
@@ -393,10 +424,8 @@ static bool step_commit_alone(struct shard *shard, struct branch *branch) {
         branch->answer = ANSWER_NO;
         return true;
     }
-    if (!stage_writes(shard, branch)) {
-        branch->answer = ANSWER_NOMEM;
+    if (!stage_writes(shard, branch))
         return true;
-    }
     branch->lsn = wal_publish(shard->options.wal, branch->record);
     branch->record = NULL;
     install_writes(shard, branch);

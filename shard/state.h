@@ -100,6 +100,7 @@ enum branch_answer { /* of several answers the highest counts */
     ANSWER_YES,
     ANSWER_REPEAT, /* VALIDATE: true now, but something was deleted since: only marks can tell */
     ANSWER_NO,     /* lost: a changed version or range, or another's mark */
+    ANSWER_MEMORY_FULL, /* past --memory-max */
     ANSWER_NOMEM,
 };
 
