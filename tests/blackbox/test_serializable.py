@@ -189,7 +189,7 @@ class Serializable:
         """Of two on call who each leave only if the other stays, one stays."""
         client = self.client()
         client.execute([{"cmd_type": "set", "key": f"call:{n}:{side}", "value": True}
-                         for n in range(PAIRS + PAIRS_AT_ONCE) for side in "ab"])
+                         for n in range(scaled(PAIRS) + PAIRS_AT_ONCE) for side in "ab"])
         self.burst_pairs(lambda pair: [("/fn/leave", {"pair": pair, "side": side}) for side in "ab"],
                          self.exactly_one)
         for n in range(scaled(PAIRS)):
