@@ -224,6 +224,7 @@ enum status wal_begin(struct wal *wal, struct buf *error) {
         status = wal_reopen_last(wal, error);
     } else {
         status = shorten_last(wal, error);
+        wal_want_next(wal);
         /* The first MiB, here: a server that starts wants to serve. */
         while (status == ST_OK && !atomic_load(&wal->next) && wal_prepare_step(wal))
             ;

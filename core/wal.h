@@ -116,7 +116,8 @@ uint64_t wal_last_lsn(const struct wal *wal);
 uint64_t wal_reply_lsn(const struct wal *wal);
 /* The producer holds gated replies: it is woken (options.wake) at the next sync. Returns
  * wal_reply_lsn as of after the announcement, so that no sync falls between the look and the sleep.
- */
+ * Who waits for durability in the other modes too (flush, checkpoint) looks at wal_durable_lsn
+ * after this call. */
 uint64_t wal_announce(struct wal *wal, unsigned producer);
 /* Asks for a sync soon, in every mode (flush, checkpoint); see wal_durable_lsn for when it is done.
  */

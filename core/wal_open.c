@@ -20,7 +20,8 @@
  *
  * What is cut is overwritten with zeros and synced before anything is appended, so that a record
  * once judged lost cannot return. What was replayed is synced too: after a crash of the process
- * alone it may have been in the page cache only, and the next crash must not take it away again. */
+ * alone it may have been in the page cache only, and the next crash must not take it away again.
+ * (Only the last segment: those before it were on disk before it got its header.) */
 #include "core/wal_private.h"
 
 #include <assert.h>

@@ -27,10 +27,11 @@
 
 struct wal_segment {
     struct disk_file *file;
-    uint64_t size;           /* bytes, a multiple of WAL_BLOCK_BYTES */
-    _Atomic uint64_t zeroed; /* up to here it is filled and the log may write */
-    bool reserved;           /* the file system has promised room for all of it */
-    bool offered;            /* it has been handed to the log thread */
+    uint64_t size;            /* bytes, a multiple of WAL_BLOCK_BYTES */
+    _Atomic uint64_t fill_to; /* up to here it is to be filled now; raised by the log thread */
+    _Atomic uint64_t zeroed;  /* up to here it is filled and the log may write */
+    bool reserved;            /* the file system has promised room for all of it */
+    bool offered;             /* it has been handed to the log thread */
     char path[DISK_PATH_BYTES_MAX];
 };
 
@@ -61,6 +62,7 @@ struct wal {
     atomic_bool disk_full;      /* a reservation has failed for it */
     _Atomic uint64_t records, bytes, syncs, segments, first_lsn; /* metrics */
     _Atomic(struct wal_segment *) next; /* prepared; the log thread takes it, leaving NULL */
+    atomic_bool next_wanted;            /* set by the log thread when the open segment fills up */
     struct bell log_bell, prepare_bell;
     atomic_bool stop_log, stop_prepare;
 
@@ -107,7 +109,7 @@ void wal_finish(struct wal *wal);
 uint64_t wal_step(struct wal *wal, uint64_t now_ns);
 /* Writes what is buffered, syncs and publishes all that is written. */
 void wal_sync_written(struct wal *wal);
-/* Tells the producers what fits into the open segment. */
+/* Tells the producers what fits into the open segment, and the preparing thread what is needed. */
 void wal_publish_room(struct wal *wal);
 /* Writes a mark of a clean end and syncs it; all before it is on disk. */
 void wal_write_mark(struct wal *wal);
@@ -117,6 +119,10 @@ void wal_write_mark(struct wal *wal);
 /* Preparing thread. One piece of work, at most a MiB of zeros. True if there is more to do at once.
  */
 bool wal_prepare_step(struct wal *wal);
+/* Log thread. Asks for the next segment, unless it is there. */
+void wal_want_next(struct wal *wal);
+/* Log thread. Asks for the open segment to be filled at least up to here. */
+void wal_want_filled(struct wal *wal, uint64_t end);
 /* Log thread. Opens the prepared segment, syncing and closing the one before. False if none is
  * prepared; then the preparing thread has been asked. */
 bool wal_open_next(struct wal *wal);

@@ -2,16 +2,20 @@
  *
  * A segment comes to be in this order, and each step is on disk before the next begins:
  *
- *   wal-next.tmp created, its room reserved, its first MiB zeros   preparing thread; now it is
- * `next` the rest filled with zeros, MiB by MiB                         preparing thread all of the
- * segment before it                                   log thread its header log thread its name,
- * wal-<first LSN>.log                                  log thread
+ *   preparing thread   wal-next.tmp is created, its room reserved
+ *                      its first MiB is filled with zeros: now it is offered as `next`
+ *                      the rest of it is filled, MiB by MiB, as it is needed
+ *   log thread         all of the segment before it is synced
+ *                      its header
+ *                      its name, wal-<first LSN>.log
  *
  * Zeros, because a 4 KiB sync costs 65 us on a file that was filled and 120 us on one whose room
  * was merely reserved (measured here, ext4: the sync must write the extent's new state too). In the
- * background, because filling 64 MiB takes some tenths of a second, and a start shall not; until
- * then `zeroed` keeps the log thread off what the preparing thread is about to overwrite. So the
- * first segment of a new directory is ready after one MiB.
+ * background, because filling 64 MiB takes some tenths of a second, and a start shall not: the
+ * first segment of a run serves after one MiB, and is filled some MiB ahead of what is written, so
+ * that a server that writes little costs the disk little. `zeroed` keeps the log thread off what
+ * the preparing thread is about to overwrite. The next segment is prepared, and filled as a whole,
+ * when a quarter of the open one is used.
  *
  * Where the file system cannot reserve, a segment is offered only when it is filled: one that was
  * offered has all of its room, so a full disk shows here and never as a failed write of the log. */
@@ -25,6 +29,8 @@
 #include "core/diag.h"
 
 #define ZERO_BYTES ((uint64_t)1 << 20)
+/* How far the first segment of a run is filled ahead of the log's end. */
+#define FILL_AHEAD_BYTES (8 * ZERO_BYTES)
 
 void wal_path(const struct wal *wal, const char *name, char *path) {
     int len = snprintf(path, DISK_PATH_BYTES_MAX, "%s/%s", wal->dir, name);
@@ -92,6 +98,8 @@ static void create_next(struct wal *wal) {
         return;
     }
     segment->reserved = status == ST_OK;
+    bool first = !atomic_load(&wal->opened);
+    atomic_store(&segment->fill_to, first && segment->reserved ? FILL_AHEAD_BYTES : segment->size);
     wal->filling = segment;
 }
 
@@ -108,13 +116,16 @@ static void offer_next(struct wal *wal, struct wal_segment *segment) {
 bool wal_prepare_step(struct wal *wal) {
     static const unsigned char zeros[ZERO_BYTES];
     if (!wal->filling) {
-        if (atomic_load(&wal->next))
-            return false; /* one ahead is enough */
+        if (atomic_load(&wal->next) || !atomic_load(&wal->next_wanted))
+            return false;
         create_next(wal);
         return wal->filling != NULL;
     }
     struct wal_segment *segment = wal->filling;
     uint64_t from = atomic_load_explicit(&segment->zeroed, memory_order_relaxed);
+    /* If the next one is wanted, this one is finished first. */
+    if (from >= atomic_load(&segment->fill_to) && !atomic_load(&wal->next_wanted))
+        return false;
     uint64_t len = segment->size - from < ZERO_BYTES ? segment->size - from : ZERO_BYTES;
     enum status status = disk_write(segment->file, from, zeros, (size_t)len);
     if (status == ST_OK)
@@ -138,6 +149,26 @@ bool wal_prepare_step(struct wal *wal) {
 }
 
 /* ---- log thread ---- */
+
+void wal_want_next(struct wal *wal) {
+    if (atomic_load(&wal->next))
+        return;
+    atomic_store(&wal->next_wanted, true);
+    if (!atomic_load(&wal->prepare_failed)) /* else it is tried again from time to time */
+        bell_ring(&wal->prepare_bell);
+}
+
+void wal_want_filled(struct wal *wal, uint64_t end) {
+    struct wal_segment *segment = wal->current;
+    if (atomic_load(&segment->zeroed) == segment->size)
+        return;
+    uint64_t fill_to = atomic_load_explicit(&segment->fill_to, memory_order_relaxed);
+    /* In steps of half the distance, so that not each batch rings. */
+    if (end + FILL_AHEAD_BYTES / 2 <= fill_to)
+        return;
+    atomic_store(&segment->fill_to, end + FILL_AHEAD_BYTES);
+    bell_ring(&wal->prepare_bell);
+}
 
 /* The open segment is full or there is none: all of it must be on disk before its successor's
  * header says so. */
@@ -184,7 +215,7 @@ static void name_segment(struct wal *wal, struct wal_segment *segment) {
 bool wal_open_next(struct wal *wal) {
     struct wal_segment *segment = atomic_load(&wal->next);
     if (!segment) {
-        bell_ring(&wal->prepare_bell);
+        wal_want_next(wal);
         return false;
     }
     leave_current(wal);
@@ -196,10 +227,10 @@ bool wal_open_next(struct wal *wal) {
     wal->marked = false;
     /* In this order: in between its room counts twice, but admission looks at the greater of the
      * two rooms; and the preparing thread touches room_next again only when `next` is taken. */
+    atomic_store(&wal->next_wanted, false);
     wal_publish_room(wal);
     atomic_store(&wal->room_next, 0);
     atomic_store(&wal->next, NULL);
-    bell_ring(&wal->prepare_bell);
     return true;
 }
 

@@ -6,8 +6,8 @@
  * 3. The segment is synced: at once (always), when the interval is over, or when someone asked.
  * 4. The durable LSN is published; producers that announced themselves are woken.
  *
- * Meanwhile new records gather in the ring: group commit without waiting (DeWitt et al. 1984,
- * section 5.2). If a record does not fit into the open segment, the batch ends before it, is
+ * Meanwhile new records gather in the ring: group commit without waiting (DeWitt et al. 1984).
+ * If a record does not fit into the open segment, the batch ends before it, is
  * synced, and the next segment is opened. */
 #include "core/wal_private.h"
 
@@ -27,8 +27,12 @@ static uint64_t record_limit(const struct wal *wal) {
 void wal_publish_room(struct wal *wal) {
     uint64_t used = wal_align_up(position(wal), WAL_BLOCK_BYTES);
     uint64_t limit = record_limit(wal);
-    atomic_store(&wal->room_current, used < limit ? limit - used : 0);
+    uint64_t room = used < limit ? limit - used : 0;
+    atomic_store(&wal->room_current, room);
     atomic_store(&wal->opened, true);
+    if (room < wal->segment_bytes / 4 * 3)
+        wal_want_next(wal);
+    wal_want_filled(wal, used);
 }
 
 /* ---- writing ---- */
@@ -175,6 +179,7 @@ static void append_batch(struct wal *wal, const struct batch *batch) {
     for (uint64_t i = 0; i < batch->records; i++)
         append_record(wal, wal_ring_peek(&wal->ring, wal->write_lsn));
     write_batch(wal);
+    wal_publish_room(wal);
     wal->marked = false;
     wal->batch_records += batch->records;
     atomic_fetch_add_explicit(&wal->records, batch->records, memory_order_relaxed);
@@ -183,12 +188,17 @@ static void append_batch(struct wal *wal, const struct batch *batch) {
         &wal->ring, (struct wal_reserved){.slots = batch->records, .bytes = batch->reserved});
 }
 
-/* The next record does not fit into what may be written of the open segment: on to the next one. A
- * segment that is still being filled is not left, its filler needs it open; it will fit soon. */
-static bool go_over(struct wal *wal) {
-    if (wal->current && atomic_load(&wal->current->zeroed) < wal->current->size)
-        return false;
-    return wal_open_next(wal);
+/* The next record, of this length, does not fit into what may be written of the open segment: on to
+ * the next one. But a segment that is not filled yet is not left, its filler needs it open. */
+static bool go_over(struct wal *wal, size_t bytes) {
+    if (!wal->current || atomic_load(&wal->current->zeroed) == wal->current->size)
+        return wal_open_next(wal);
+    uint64_t end = wal->offset + wal_align_up(bytes, WAL_BLOCK_BYTES);
+    if (end <= record_limit(wal))
+        wal_want_filled(wal, end);
+    else
+        wal_want_next(wal);
+    return false;
 }
 
 /* Takes what is ready from the ring and writes it. */
@@ -197,11 +207,14 @@ static void write_ready(struct wal *wal) {
      */
     uint64_t last = wal_ring_last(&wal->ring);
     wal->blocked = false;
-    while (wal->write_lsn <= last && wal_ring_peek(&wal->ring, wal->write_lsn)) {
+    while (wal->write_lsn <= last) {
+        const struct wal_record *first = wal_ring_peek(&wal->ring, wal->write_lsn);
         struct batch batch = {0};
+        if (!first)
+            return;
         if (wal->current)
             batch = measure_batch(wal, last);
-        bool goes_on = batch.records > 0 ? take_room(wal, &batch) : go_over(wal);
+        bool goes_on = batch.records > 0 ? take_room(wal, &batch) : go_over(wal, first->len);
         if (!goes_on) {
             wal->blocked = true;
             return;

@@ -9,8 +9,12 @@
 #include "tests/support/wal_log.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 
@@ -188,11 +192,58 @@ static void stop_writes_all(void **state) {
     }
 }
 
+/* Killed at any moment, again and again, the log keeps every record that was durable, in order. */
+static void publish_until_killed(_Atomic uint64_t *durable) {
+    struct wal_options options = log_options(&dir);
+    struct log_replayed replayed = {0};
+    options.segment_bytes = 1 << 20;
+    struct wal *wal = start(&options, &replayed);
+    for (uint64_t number = replayed.count; number < 1000000; number++) {
+        struct wal_record *record;
+        while (wal_reserve(wal, 0, 2000, &record) != ST_OK)
+            sched_yield();
+        wal_cancel(wal, record);
+        log_publish(wal, 0, number, log_value_bytes(number, 1000));
+        atomic_store(durable, wal_durable_lsn(wal));
+    }
+    _exit(0);
+}
+
+static void kill_keeps_what_is_durable(void **state) {
+    (void)state;
+    _Atomic uint64_t *durable =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(durable != MAP_FAILED);
+    for (unsigned round = 0; round < 8; round++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0)
+            publish_until_killed(durable);
+        uint64_t enough = atomic_load(durable) + 50 + 300 * round;
+        while (atomic_load(durable) < enough)
+            sched_yield();
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        struct wal_options options = log_options(&dir);
+        struct log_replayed replayed = {0};
+        struct wal *wal;
+        assert_int_equal(log_open(&options, &wal, &replayed, NULL, 0), ST_OK);
+        assert_true(replayed.count >= atomic_load(durable));
+        for (size_t i = 0; i < replayed.count; i++) {
+            assert_int_equal(replayed.lsns[i], i + 1);
+            assert_int_equal(replayed.numbers[i], i);
+        }
+        wal_close(wal);
+        log_replayed_free(&replayed);
+    }
+    munmap((void *)durable, 4096);
+}
+
 /* A fresh directory is ready within 0.3 s, whatever the segment size: users start servers often. */
 static void fresh_start_is_quick(void **state) {
     (void)state;
     struct wal_options options = log_options(&dir);
-    options.segment_bytes = (size_t)256 << 20;
+    options.segment_bytes = (size_t)256 << 20; /* of which 8 MiB are filled ahead */
     struct log_replayed replayed = {0};
     uint64_t start_ns = clock_monotonic_ns();
     struct wal *wal = start(&options, &replayed);
@@ -210,6 +261,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(many_producers_one_order, setup, teardown),
         cmocka_unit_test_setup_teardown(no_wake_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_writes_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(kill_keeps_what_is_durable, setup, teardown),
         cmocka_unit_test_setup_teardown(fresh_start_is_quick, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
