@@ -51,6 +51,17 @@ int script_wait(lua_State *L, lua_KContext ctx, lua_KFunction k) {
     return lua_yieldk(L, 0, ctx, k);
 }
 
+void script_stretch_look(lua_State *L, struct stretch *stretch) {
+    struct attempt *attempt = script_vm_of(L)->current;
+    uint64_t now_ns = clock_monotonic_ns();
+    if (now_ns >= attempt->deadline_ns)
+        script_doom(L, DOOM_TIMEOUT);
+    if (stretch->looks++ == 0)
+        stretch->started_ns = now_ns;
+    if (stretch->looks > stretch->looks_min && now_ns - stretch->started_ns > STUCK_NS)
+        script_doom(L, DOOM_STUCK);
+}
+
 /* Every HOOK_INSTRUCTIONS instructions, or at the next one after script_hook_hurry. */
 static void on_count(lua_State *L, lua_Debug *debug) {
     (void)debug;

@@ -25,6 +25,15 @@ struct attempt *script_attempt(lua_State *L, const char *what);
  */
 int script_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
 
+/* A stretch of C code that nothing can interrupt, looked at from inside every now and then. */
+struct stretch {
+    uint64_t started_ns; /* 0: not looked at yet */
+    unsigned looks;
+    unsigned looks_min; /* fewer are never too many, whatever the clock says */
+};
+/* Dooms the attempt if its budget is used up or the stretch has lasted too long. */
+void script_stretch_look(lua_State *L, struct stretch *stretch);
+
 /* Prepares preemption for all coroutines of a fresh state. */
 void script_hook_install(lua_State *L);
 /* Lets the hook look at the clock before the next instruction: for C code that has done much at

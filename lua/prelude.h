@@ -7,7 +7,7 @@
 
 /* Replaces the library's sort on top of the stack by ours. */
 void script_push_sort(lua_State *L);
-/* Replaces the library's gsub and find on top of the stack by our gsub. */
+/* Replaces gsub (for strings and tables) and find on top of the stack by the whole gsub. */
 void script_push_gsub(lua_State *L);
 
 #endif

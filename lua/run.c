@@ -148,8 +148,8 @@ static enum verdict end_doomed(struct attempt *attempt) {
     case DOOM_MEMORY:
         return replace_vm(attempt);
     case DOOM_STUCK:
-        return end_with_error(
-            attempt, "ran too long in a callback or metamethod that cannot be interrupted");
+        return end_with_error(attempt,
+            "ran too long in a callback, metamethod or pattern that cannot be interrupted");
     default:
         assert(!"an attempt that is not doomed");
         return PROC_FAIL;
@@ -177,6 +177,7 @@ static enum verdict turn(struct attempt *attempt, int arguments) {
     int results;
     int status = lua_resume(co, vm->lua, arguments, &results);
     vm->running = NULL;
+    vm->current = NULL;
     enum verdict verdict;
     if (attempt->doom != DOOM_NONE)
         verdict = end_doomed(attempt);
@@ -189,7 +190,6 @@ static enum verdict turn(struct attempt *attempt, int arguments) {
     else
         verdict = end_with_error(attempt, NULL);
     release_thread(attempt, status == LUA_OK);
-    vm->current = NULL;
     return verdict;
 }
 

@@ -288,6 +288,7 @@ void script_sandbox_open(lua_State *L) {
     lua_pop(L, 1);
     script_open_control(L);
     script_open_strings(L);
+    script_open_patterns(L);
     script_open_tables(L);
     script_open_json(L);
     script_open_store(L);

@@ -24,14 +24,15 @@ void script_push_text(lua_State *L, int index);
 
 /* ---- the parts; each adds its functions to the table of globals on top of the stack ---- */
 
-void script_open_control(lua_State *L); /* pcall, xpcall, coroutine (lua/control_lib.c) */
-void script_open_strings(lua_State *L); /* string (lua/string_lib.c) */
-void script_open_tables(lua_State *L);  /* table (lua/table_lib.c) */
-void script_open_store(lua_State *L);   /* get, set, ... (lua/store_lib.c) */
-void script_open_ranges(lua_State *L);  /* range, prefix (lua/range_lib.c) */
-void script_open_json(lua_State *L);    /* json (lua/json_lib.c) */
-void script_open_tools(lua_State *L);   /* now, random, log, ... (lua/tools_lib.c) */
-void script_open_reply(lua_State *L);   /* abort, redirect (lua/reply.c) */
-void script_open_request(lua_State *L); /* the metatable of req (lua/request.c) */
+void script_open_control(lua_State *L);  /* pcall, xpcall, coroutine (lua/control_lib.c) */
+void script_open_strings(lua_State *L);  /* string (lua/string_lib.c) */
+void script_open_patterns(lua_State *L); /* string.find, ... (lua/pattern_lib.c) */
+void script_open_tables(lua_State *L);   /* table (lua/table_lib.c) */
+void script_open_store(lua_State *L);    /* get, set, ... (lua/store_lib.c) */
+void script_open_ranges(lua_State *L);   /* range, prefix (lua/range_lib.c) */
+void script_open_json(lua_State *L);     /* json (lua/json_lib.c) */
+void script_open_tools(lua_State *L);    /* now, random, log, ... (lua/tools_lib.c) */
+void script_open_reply(lua_State *L);    /* abort, redirect (lua/reply.c) */
+void script_open_request(lua_State *L);  /* the metatable of req (lua/request.c) */
 
 #endif

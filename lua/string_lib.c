@@ -1,9 +1,9 @@
-/* The string library without bytecode and addresses, and with bounds on what one call may make. */
+/* The string library without bytecode and addresses, and with bounds on what one call may make.
+ * (For patterns see lua/pattern_lib.c.) */
 #include <stdio.h>
 #include <string.h>
 
 #include "lua/doom.h"
-#include "lua/prelude.h"
 #include "lua/sandbox.h"
 
 /* string.rep with an empty string loops over the count all the same. */
@@ -83,9 +83,5 @@ void script_open_strings(lua_State *L) {
     lua_getfield(L, -1, "format");
     lua_pushcclosure(L, lib_format, 1);
     lua_setfield(L, -2, "format");
-    lua_getfield(L, -1, "gsub");
-    lua_getfield(L, -2, "find");
-    script_push_gsub(L);
-    lua_setfield(L, -2, "gsub");
     lua_pop(L, 1);
 }

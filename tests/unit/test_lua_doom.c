@@ -232,6 +232,22 @@ static void stuck_stretches_fail(void **state) {
     assert_string_equal(rig_get(&rig, "stuck"), "FAIL handler error");
 }
 
+/* A pattern that backtracks without end is stopped; one pass over a large text is not. */
+static void patterns_are_bounded(void **state) {
+    (void)state;
+    assert_null(rig_load(&rig,
+        "local blanks = (' '):rep(1000000)\n"
+        "route('trim', 'json', function() return 200, {(blanks .. 'x'):match('^(.-)%s*$')} end)\n"
+        "route('deep', 'json', function()\n"
+        "  return 200, {pcall(string.find, ('a'):rep(1000), ('.-'):rep(20) .. 'b')} end)\n"
+        "route('gsub', 'json', function() return 200, {(blanks:gsub('%s*x', ''))} end)\n"
+        "route('pass', 'json', function() return 200, #blanks:gsub('%s', 'yy') end)\n"));
+    assert_string_equal(rig_get(&rig, "trim"), "FAIL handler error");
+    assert_string_equal(rig_get(&rig, "deep"), "FAIL handler error");
+    assert_string_equal(rig_get(&rig, "gsub"), "FAIL handler error");
+    assert_string_equal(rig_get(&rig, "pass"), "200 2000000");
+}
+
 /* The attempt beside the one that broke the VM runs again in the new one. */
 static void suspended_attempts_survive_a_replacement(void **state) {
     (void)state;
@@ -304,6 +320,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(waits_yield_through_callbacks, setup, teardown),
         cmocka_unit_test_setup_teardown(long_handlers_are_preempted, setup, teardown),
         cmocka_unit_test_setup_teardown(stuck_stretches_fail, setup, teardown),
+        cmocka_unit_test_setup_teardown(patterns_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(suspended_attempts_survive_a_replacement, setup, teardown),
         cmocka_unit_test_setup_teardown(a_waiting_coroutine_is_not_shared, setup, teardown),
     };

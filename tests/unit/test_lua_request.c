@@ -271,6 +271,37 @@ static void lifecycle_functions_run(void **state) {
     assert_string_equal(rig_run_call(&rig), "200 ");
 }
 
+/* Log lines are written when the attempt stands; those of one that ran again are not. */
+static void log_lines_belong_to_the_attempt_that_stands(void **state) {
+    (void)state;
+    load_or_fail("route('log', 'json', function()\n"
+                 "  log('warn', 'looking', {a = 1}) print('x', 2)\n"
+                 "  tostring(setmetatable({}, {__tostring = function() get('k') return '' end}))\n"
+                 "  return 200\nend)\n"
+                 "route('flood', 'json', function()\n"
+                 "  for i = 1, 1000 do log('error', ('x'):rep(1000)) end return 200 end)\n");
+    char path[128], text[4096];
+    (void)snprintf(path, sizeof path, "%s/stderr", rig.folder);
+    int kept = dup(2);
+    FILE *file = freopen(path, "w+", stderr);
+    assert_non_null(file);
+    rig.remote = true;
+    const char *answer = rig_get(&rig, "log");
+    rewind(file);
+    size_t len = fread(text, 1, sizeof text - 1, file);
+    dup2(kept, 2);
+    close(kept);
+    text[len] = '\0';
+    assert_string_equal(answer, "200 ");
+    assert_int_equal(rig.reruns, 1);
+    const char *first = strstr(text, "looking");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "{\"a\":1}"));
+    assert_null(strstr(first + 1, "looking"));
+    assert_non_null(strstr(text, "req-1"));
+    assert_string_equal(rig_get(&rig, "flood"), "200 ");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(args_are_merged_in_order, setup, teardown),
@@ -281,6 +312,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(routes_match, setup, teardown),
         cmocka_unit_test_setup_teardown(replies_are_made, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_replies_are_handler_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            log_lines_belong_to_the_attempt_that_stands, setup, teardown),
         cmocka_unit_test_setup_teardown(lifecycle_functions_run, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
