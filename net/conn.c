@@ -115,8 +115,12 @@ void conn_refuse(struct conn *conn, int status, const char *code, const char *te
     conn_enqueue(conn, exchange);
 }
 
+static bool may_start(const struct conn *conn) {
+    return conn->start && !conn->running && conn_output_bytes(conn) < CONN_OUTPUT_BYTES_MAX;
+}
+
 static void start_next(struct conn *conn, uint64_t now_ns) {
-    while (conn->start && !conn->running && conn_output_bytes(conn) < CONN_OUTPUT_BYTES_MAX) {
+    while (may_start(conn)) {
         struct exchange *exchange = conn->start;
         conn->start = exchange->next;
         exchange->call.started_ns = now_ns;
@@ -201,6 +205,10 @@ void conn_pump(struct conn *conn, uint64_t now_ns) {
         conn_send(conn, now_ns);
         if (conn->closed)
             return;
+        /* What was sent may have made room for a request that waits for nothing else: no event
+         * would come for it. */
+        if (may_start(conn))
+            continue;
         if (!conn->blocked || !conn_may_take(conn))
             break;
         conn_take_kept(conn, now_ns);

@@ -80,6 +80,20 @@ class Bounds(unittest.TestCase):
                 self.assertEqual(connection.read_response().json()["results"], [n])
             sender.join()
 
+    def test_replies_over_the_output_bound_do_not_hold_up_those_behind_them(self):
+        """Each alone is more than a connection may hold, so the next starts when it has been sent."""
+        with Server(shards=2) as server, server.connect() as connection:
+            value = "x" * 600000
+            server.put("big", value)
+            get = b'{"cmd_type":"get","key":"big"}'
+            body = b'{"commands":[%s,%s]}' % (get, get)
+            request = (b"POST /v1/execute HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+                       % (len(body), body))
+            count = scaled(150)
+            connection.send(request * count)
+            for _ in range(count):
+                self.assertEqual(connection.read_response().json()["results"], [value, value])
+
     def test_a_client_that_never_reads_costs_little_memory_and_is_cut_off(self):
         with Server(options=("--idle-timeout-ms", "1000")) as server:
             server.put("big", "x" * 1000000)
