@@ -119,7 +119,7 @@ static void a_read_mark_can_become_a_write_mark(void **state) {
 static void many_marks_answer_as_a_list_would(void **state) {
     (void)state;
     static struct mark all[MANY];
-    static char keys[MANY][8];
+    static char keys[MANY][16];
     static bool placed[MANY];
     struct marks marks = {0};
     uint32_t random = 12345;
