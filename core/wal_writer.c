@@ -97,12 +97,13 @@ void wal_sync_written(struct wal *wal) {
     if (disk_sync(wal->current->file) != ST_OK)
         wal_fatal("syncing", wal->current->path, wal->offset);
     uint64_t end_ns = clock_monotonic_ns();
-    /* Sequentially consistent against wal_announce: store, then look at who waits (Dekker). */
-    atomic_store_explicit(&wal->durable, wal->write_lsn - 1, memory_order_seq_cst);
-    wake_producers(wal);
+    /* Counted first, so that whoever has a reply finds its sync in the metrics. */
     atomic_fetch_add_explicit(&wal->syncs, 1, memory_order_relaxed);
     if (wal->options.synced)
         wal->options.synced(wal->options.synced_ctx, end_ns - start_ns, wal->batch_records);
+    /* Sequentially consistent against wal_announce: store, then look at who waits (Dekker). */
+    atomic_store_explicit(&wal->durable, wal->write_lsn - 1, memory_order_seq_cst);
+    wake_producers(wal);
     wal->batch_records = 0;
     wal->synced_ns = end_ns;
 }
