@@ -24,9 +24,9 @@ static enum route_kind check_kind(lua_State *L, int index) {
 /* Appends one method to "GET, POST", in upper case. */
 static void add_method(lua_State *L, int index, char *list, size_t list_max) {
     size_t len = 0;
-    const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &len) : NULL;
+    const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &len) : "";
     size_t at = strlen(list);
-    if (!name || len == 0)
+    if (len == 0)
         luaL_error(L, "route: method must be a name or a list of names");
     if (at + len + 3 > list_max)
         luaL_error(L, "route: too many methods");

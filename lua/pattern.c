@@ -1,5 +1,6 @@
 #include "lua/pattern.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <lauxlib.h>
 
@@ -292,6 +293,7 @@ static bool match_item(struct pattern *m, const char **s, const char **p) {
 /* Matches the rest of the pattern, from p, at s: where the match ends, or NULL. */
 static const char *match_rest(struct pattern *m, const char *s, const char *p) {
     while (p < m->end) {
+        assert(s && p);
         switch (*p) {
         case '(':
             if (p + 1 < m->end && p[1] == ')')

@@ -353,6 +353,7 @@ static void list_methods(const struct route_node *node, struct buf *allow) {
     bool get = false, head = false;
     for (unsigned i = 0; i < node->route_count; i++) {
         const struct script_route *route = node->routes[i];
+        assert(route);
         buf_append_text(allow, i ? ", " : "");
         buf_append_text(allow, route->methods);
         get = get || takes(route, SLICE("GET"));
@@ -360,6 +361,19 @@ static void list_methods(const struct route_node *node, struct buf *allow) {
     }
     if (get && !head)
         buf_append_text(allow, ", HEAD");
+}
+
+/* The node's route for a method: one that lists it before one that takes it without. */
+static const struct script_route *choose(const struct route_node *node, struct slice method) {
+    const struct script_route *found = NULL;
+    for (unsigned i = 0; i < node->route_count; i++) {
+        const struct script_route *route = node->routes[i];
+        if (lists(route, method))
+            return route;
+        if (takes(route, method))
+            found = route;
+    }
+    return found;
 }
 
 enum route_match route_find(const struct route_table *table, struct slice method, struct slice path,
@@ -373,13 +387,7 @@ enum route_match route_find(const struct route_table *table, struct slice method
     const struct route_node *node = descend(table->root, &finder, 0, 0);
     if (!node)
         return ROUTE_UNKNOWN;
-    const struct script_route *found = NULL;
-    for (unsigned i = 0; i < node->route_count && !found; i++)
-        if (lists(node->routes[i], method))
-            found = node->routes[i];
-    for (unsigned i = 0; i < node->route_count && !found; i++)
-        if (takes(node->routes[i], method))
-            found = node->routes[i];
+    const struct script_route *found = choose(node, method);
     if (!found) {
         list_methods(node, allow);
         return ROUTE_BAD_METHOD;
