@@ -109,14 +109,25 @@ static int note_error(lua_State *L) {
     return 0;
 }
 
+/* Notes an error that has no place in the code. */
+static void note_plain(struct attempt *attempt, const char *message) {
+    const char *route = name_of(attempt);
+    struct buf *scratch = &attempt->vm->scratch;
+    buf_reset(scratch, SCRIPT_SCRATCH_KEEP);
+    buf_append_text(scratch, "{\"route\":");
+    json_write_string(scratch, slice_of(route, strlen(route)));
+    buf_append_text(scratch, "}");
+    script_log(attempt, DIAG_ERROR, slice_of(message, strlen(message)),
+        buf_ok(scratch) ? buf_slice(scratch) : SLICE(""));
+}
+
 /* Memory ran out in Lua. The attempt counts as one that the old machine took along. */
 static enum verdict replace_vm(struct attempt *attempt) {
     struct call *call = attempt->call;
     script_vm_replace(attempt->vm);
     if (++call->replaced < REPLACEMENTS_MAX)
         return PROC_REPLACED;
-    script_log(attempt, DIAG_ERROR, SLICE("handler error: not enough memory (--lua-memory-max)"),
-        SLICE(""));
+    note_plain(attempt, "handler error: not enough memory (--lua-memory-max)");
     return end_with(call, ST_HANDLER);
 }
 
@@ -261,8 +272,7 @@ static enum verdict resume(struct call *call, struct txn *txn) {
         return turn(attempt, 0);
     if (++call->replaced < REPLACEMENTS_MAX)
         return PROC_REPLACED;
-    script_log(attempt, DIAG_ERROR,
-        SLICE("handler error: its Lua VM ran out of memory twice (--lua-memory-max)"), SLICE(""));
+    note_plain(attempt, "handler error: its Lua VM ran out of memory twice (--lua-memory-max)");
     return end_with(call, ST_HANDLER);
 }
 

@@ -31,7 +31,7 @@ static enum status vm_open(
 }
 
 static size_t vm_bytes(const struct script_vm *vm) {
-    return vm->bytes;
+    return vm->heap.bytes;
 }
 
 static enum route_match match(const struct script_app *app, struct slice method, struct slice path,

@@ -18,7 +18,7 @@ static int lib_rep(lua_State *L) {
         lua_pushliteral(L, "");
         return 1;
     }
-    size_t bytes_max = script_vm_of(L)->bytes_max;
+    size_t bytes_max = script_vm_of(L)->heap.bytes_max;
     if (count > REP_COUNT_MAX || len + gap_len > bytes_max / (size_t)count)
         return luaL_error(L, "string.rep: resulting string too large");
     size_t total = (len + gap_len) * (size_t)count - gap_len;

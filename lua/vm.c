@@ -11,29 +11,16 @@
 #define LOAD_NS_MAX (10 * NS_PER_S)
 #define HURRY_BYTES ((size_t)1 << 20)
 
-/* Lua's allocator: malloc with an account. Memory handed out is work that the count hook does not
- * see (a concatenation is one instruction), so each MiB brings the next hook forward. */
+/* Lua's allocator. Memory handed out is work that the count hook does not see (a concatenation is
+ * one instruction), so each MiB brings the next hook forward. */
 static void *allocate(void *ctx, void *block, size_t old_bytes, size_t bytes) {
     struct script_vm *vm = ctx;
-    if (!block)
-        old_bytes = 0; /* then it tells the kind of object */
-    if (bytes == 0) {
-        free(block);
-        vm->bytes -= old_bytes;
-        return NULL;
-    }
-    if (bytes > old_bytes && bytes - old_bytes > vm->bytes_max - vm->bytes)
-        return NULL;
-    void *fresh = realloc(block, bytes);
-    if (!fresh)
-        return NULL;
-    vm->bytes = vm->bytes - old_bytes + bytes;
     vm->handed_out += bytes;
     if (vm->handed_out >= HURRY_BYTES) {
         vm->handed_out = 0;
         script_hook_hurry(vm);
     }
-    return fresh;
+    return heap_resize(&vm->heap, block, old_bytes, bytes); /* old_bytes of a new one is its kind */
 }
 
 /* An error outside of every protected call: a bug of ours. */
@@ -60,7 +47,7 @@ static enum status boot(struct script_vm *vm, struct buf *error) {
         buf_printf(error, "%s: loading takes longer than 10 s", vm->app->name);
     } else if (result == LUA_ERRMEM || loading->doom == DOOM_MEMORY) {
         buf_printf(error, "%s: loading needs more than the %zu bytes of --lua-memory-max",
-            vm->app->name, vm->bytes_max);
+            vm->app->name, vm->heap.bytes_max);
         status = ST_NOMEM;
     } else {
         const char *text = lua_tostring(vm->lua, -1);
@@ -75,11 +62,11 @@ static void close_state(struct script_vm *vm) {
         lua_close(vm->lua);
     vm->lua = NULL;
     vm->pool_count = 0;
-    assert(vm->bytes == 0);
+    heap_close(&vm->heap);
 }
 
 static enum status open_state(struct script_vm *vm, struct buf *error) {
-    assert(!vm->lua && vm->bytes == 0);
+    assert(!vm->lua && vm->heap.bytes == 0);
     vm->generation++;
     vm->handler_count = 0;
     vm->first_run = vm->start = LUA_NOREF;
@@ -111,7 +98,7 @@ enum status script_vm_create(
     vm->app = app;
     vm->shard = shard;
     vm->handlers = handlers;
-    vm->bytes_max = app->vm_bytes_max;
+    heap_init(&vm->heap, app->vm_bytes_max);
     buf_init(&vm->scratch, SIZE_MAX);
     buf_init(&vm->names, SIZE_MAX);
     buf_init(&vm->members, SIZE_MAX);

@@ -16,6 +16,7 @@
 #include <lua.h>
 
 #include "lua/app.h"
+#include "lua/heap.h"
 #include "lua/random.h"
 
 #define SCRIPT_POOL_MAX 256u
@@ -85,7 +86,7 @@ struct script_vm {
     bool sealed;
 
     /* ---- the allocator ---- */
-    size_t bytes, bytes_max;
+    struct heap heap;
     size_t handed_out; /* since the last early hook */
 
     /* ---- what runs now ---- */
