@@ -1,8 +1,8 @@
 /* Diagnostics: lines for the operator, to stderr, as text or JSON (--log-level, --log-format).
  *
  * (Not the write-ahead log, which is core/wal.h.) A line has a time (UTC, milliseconds), a level, a
- * message and name=value fields. It is formatted into a bounded buffer and written with one write call;
- * control bytes are escaped, so nobody can forge a line.
+ * message and name=value fields. It is formatted into a bounded buffer and written with one write
+ * call; control bytes are escaped, so nobody can forge a line.
  * Threads: any. Errors: none; a line that cannot be written is lost. */
 #ifndef CONCAVE_CORE_DIAG_H
 #define CONCAVE_CORE_DIAG_H

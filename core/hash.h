@@ -1,7 +1,8 @@
-/* The one hash of a key, XXH3 seeded per data directory; it is computed once and travels with the key.
+/* The one hash of a key, XXH3 seeded per data directory; it is computed once and travels
+ * with the key.
  *
- * Its top bits pick the slot (core/slots.h), all of it serves the shard's hash index, and a mix of it
- * is the treap priority. */
+ * Its top bits pick the slot (core/slots.h), all of it serves the shard's hash index, and a mix of
+ * it is the treap priority. */
 #ifndef CONCAVE_CORE_HASH_H
 #define CONCAVE_CORE_HASH_H
 

@@ -1,8 +1,8 @@
 /* Writes JSON straight into an output buffer: the counterpart of core/json_read.h.
  *
- * The caller puts the punctuation ({ } [ ] , :) itself with buf_append_*; this file writes what needs
- * care. Output is valid UTF-8 JSON that core/json_read.h reads back to the same values: a float prints
- * with a '.' or an exponent, in the fewest digits that read back the same.
+ * The caller puts the punctuation ({ } [ ] , :) itself with buf_append_*; this file writes what
+ * needs care. Output is valid UTF-8 JSON that core/json_read.h reads back to the same values: a
+ * float prints with a '.' or an exponent, in the fewest digits that read back the same.
  * Threads: none of its own. Errors: the buffer's `failed`. */
 #ifndef CONCAVE_CORE_JSON_WRITE_H
 #define CONCAVE_CORE_JSON_WRITE_H

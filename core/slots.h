@@ -1,8 +1,9 @@
 /* The slot table: which shard owns which part of the keyspace, by consistent hashing.
  *
- * A key's hash picks one of 4096 slots by its top bits; the table maps a slot to a shard, so a lookup
- * is one array read. The table is laid out with virtual nodes on a ring, so that another shard count
- * moves only the slots it must. Files never mention shards; the table is computed at each start.
+ * A key's hash picks one of 4096 slots by its top bits; the table maps a slot to a shard, so a
+ * lookup is one array read. The table is laid out with virtual nodes on a ring, so that another
+ * shard count moves only the slots it must. Files never mention shards; the table is computed at
+ * each start.
  *
  * Ownership: plain data. Threads: written once before the shards start, read by all. */
 #ifndef CONCAVE_CORE_SLOTS_H

@@ -1,8 +1,8 @@
 /* URLs, forms and cookies: the encodings in which a request carries names and values.
  *
- * application/x-www-form-urlencoded after the WHATWG URL standard, multipart/form-data after RFC 7578,
- * cookies after RFC 6265 (section 5.2 leniency in reading). Decoded text is written to the caller's
- * buffer; nothing is allocated besides.
+ * application/x-www-form-urlencoded after the WHATWG URL standard, multipart/form-data after RFC
+ * 7578, cookies after RFC 6265 (section 5.2 leniency in reading). Decoded text is written to the
+ * caller's buffer; nothing is allocated besides.
  * Threads: none of its own. */
 #ifndef CONCAVE_CORE_URL_H
 #define CONCAVE_CORE_URL_H
@@ -22,7 +22,8 @@ bool url_next_pair(struct slice *rest, struct slice *name, struct slice *value);
  * ST_OK; ST_NOT_FOUND; ST_INVALID for bad encoding in it; ST_EXISTS if the name is there twice. */
 MUST_USE enum status url_query_get(struct slice query, struct slice name, struct buf *out);
 
-/* Walks a Cookie header's "a=1; b=2"; quotes around a value are taken off. False when none is left. */
+/* Walks a Cookie header's "a=1; b=2"; quotes around a value are taken off. False when none is
+ * left. */
 bool cookie_next(struct slice *rest, struct slice *name, struct slice *value);
 
 /* Walks the parts of a multipart/form-data body. */

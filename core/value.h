@@ -1,9 +1,9 @@
 /* Values as they are stored: one MessagePack object each, encoded once, immutable.
  *
- * JSON maps to it one to one: null, booleans, int64, double (a whole float stays a float), UTF-8 str,
- * array, map with str keys in the order given. Encodings are the shortest that MessagePack has for the
- * type, so equal values have equal bytes. Packing is msgpack-c's, unpacking is core/value_read.h's; here
- * is the mapping.
+ * JSON maps to it one to one: null, booleans, int64, double (a whole float stays a float), UTF-8
+ * str, array, map with str keys in the order given. Encodings are the shortest that MessagePack has
+ * for the type, so equal values have equal bytes. Packing is msgpack-c's, unpacking is
+ * core/value_read.h's; here is the mapping.
  *
  * Threads: none of its own. */
 #ifndef CONCAVE_CORE_VALUE_H
@@ -19,8 +19,8 @@ MUST_USE enum status value_from_json(
 /* Appends a value as JSON. ST_OK; ST_CORRUPT if the bytes are not one whole value; ST_NOMEM. */
 MUST_USE enum status value_to_json(struct slice value, struct buf *out);
 
-/* True if the bytes are one whole value as value_from_json would have written it, and not null; only
- * duplicate names in a map are not looked for. For data from outside. */
+/* True if the bytes are one whole value as value_from_json would have written it, and not null;
+ * only duplicate names in a map are not looked for. For data from outside. */
 bool value_valid(struct slice value);
 
 /* A number to add: what incr's `by` was. */

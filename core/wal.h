@@ -100,8 +100,8 @@ void wal_record_first_run(struct wal_record *record);
 /* Draws the LSN and hands the record over; cannot fail. The log thread takes it when it comes by;
  * wal_kick wakes it. */
 uint64_t wal_publish(struct wal *wal, struct wal_record *record);
-/* Wakes the log thread if it sleeps. Producers call it once behind all that they have published in a
- * turn of their loop, so that one sync takes the whole turn. Any thread. */
+/* Wakes the log thread if it sleeps. Producers call it once behind all that they have published in
+ * a turn of their loop, so that one sync takes the whole turn. Any thread. */
 void wal_kick(struct wal *wal);
 /* Gives the reservation back. */
 void wal_cancel(struct wal *wal, struct wal_record *record);

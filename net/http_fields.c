@@ -67,8 +67,8 @@ static bool note_content_length(struct http_scan *scan, const struct http_limits
 }
 
 /* RFC 9112 section 6.1. "chunked" alone is understood; of the faults, those that leave the end of
- * the body in doubt (400) come before a coding that is merely unknown (501), which is therefore told
- * at the end of the head: the field may be repeated yet. */
+ * the body in doubt (400) come before a coding that is merely unknown (501), which is therefore
+ * told at the end of the head: the field may be repeated yet. */
 static bool note_transfer_encoding(
     struct http_scan *scan, struct slice value, struct http_error *error) {
     if (scan->minor == 0)

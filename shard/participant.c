@@ -266,8 +266,8 @@ static struct slice value_to_put(const struct access *access) {
     return access->hint;
 }
 
-/* Whether the branch's writes fit under --memory-max: those that shrink its data always do. The other
- * shards' figures may be a moment old, so the limit may be passed by what is in flight. */
+/* Whether the branch's writes fit under --memory-max: those that shrink its data always do. The
+ * other shards' figures may be a moment old, so the limit may be passed by what is in flight. */
 static bool fits_memory(const struct shard *shard, const struct branch *branch) {
     uint64_t more = 0, less = 0, total = 0;
     if (shard->options.memory_max == 0)
