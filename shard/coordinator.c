@@ -66,7 +66,7 @@ static struct txn *txn_allocate(struct shard *shard) {
     txn->branches = calloc(shards, sizeof(struct branch *));
     txn->pool = calloc(shards, sizeof *txn->pool);
     txn->touched = calloc(shards, sizeof *txn->touched);
-    arena_init(&txn->arena, TXN_BYTES_MAX);
+    arena_init(&txn->arena, shard->options.txn_bytes_max);
     if (txn->branches && txn->pool && txn->touched)
         return txn;
     free(txn->branches);
@@ -151,12 +151,7 @@ static void fold(struct txn *txn, struct branch *branch) {
         txn->answer = branch->answer;
     if (branch->depends > txn->depends)
         txn->depends = branch->depends;
-    if (branch->answer != ANSWER_YES)
-        return;
-    if (branch->op == BRANCH_READ)
-        txn->read_bytes += branch->read->value.len;
-    else if (branch->op == BRANCH_WALK)
-        txn->read_bytes += branch->walk->data.cap;
+    txn->read_bytes += branch->copied;
 }
 
 /* Sends a branch to its shard; our own does its step at once. */
@@ -359,11 +354,18 @@ static void committed_alone(struct txn *txn) {
 
 static void run(struct txn *txn);
 
+/* Each participant stops at the bound; together they may still be over it. */
+static bool reads_too_much(const struct txn *txn) {
+    return txn->prepared_for == FOR_RUN && txn->read_bytes > txn->shard->options.txn_bytes_max;
+}
+
 static void prepared(struct txn *txn) {
     if (txn->answer == ANSWER_NO) {
         lose(txn);
     } else if (txn->answer > ANSWER_NO) {
         end_with(txn, refusal(txn->answer));
+    } else if (txn->answer == ANSWER_TOO_LARGE || reads_too_much(txn)) {
+        end_with(txn, ST_TOO_LARGE);
     } else if (txn->prepared_for == FOR_RUN) {
         txn->prepared = true;
         run(txn);

@@ -96,6 +96,7 @@ static bool answer_read(struct shard *shard, struct branch *branch, struct acces
             return false;
         memcpy(copy, value.data, value.len);
         access->value = slice_of(copy, value.len);
+        branch->copied += value.len;
     }
     access->value_known = access->value_wanted;
     access->wanted = false;
@@ -138,15 +139,19 @@ static bool copy_item(void *ctx, const struct treap_node *node) {
 
 /* Reads one batch. The fingerprint of what the walk will consume of it comes from these very items,
  * as of this instant. False if there was no memory. */
-static bool answer_walk(struct shard *shard, struct batch *batch) {
+static bool answer_walk(struct shard *shard, struct branch *branch, struct batch *batch) {
+    buf_reset(&batch->data, SIZE_MAX); /* of a reading that found no memory */
     batch->count = 0;
     batch->exhausted = true;
     treap_walk(shard->treap, batch->asked.from, batch->asked.to, batch->asked.bounded,
         batch->reverse, SIZE_MAX, copy_item, batch);
+    branch->copied += batch->data.cap;
+    if (!buf_ok(&batch->data))
+        return false;
     batch->delete_lsn = treap_delete_lsn(shard->treap);
     batch->wanted = false;
     batch->read = true;
-    return buf_ok(&batch->data);
+    return true;
 }
 
 static bool step_walk(struct shard *shard, struct branch *branch) {
@@ -158,7 +163,7 @@ static bool step_walk(struct shard *shard, struct branch *branch) {
     struct branch *clash = marks_clash_range(&shard->marks, &batch->asked, branch);
     if (clash)
         return wait_or_lose(branch, clash);
-    if (!answer_walk(shard, batch))
+    if (!answer_walk(shard, branch, batch))
         branch->answer = ANSWER_NOMEM;
     return true;
 }
@@ -368,24 +373,30 @@ static void remove_marks(struct shard *shard, struct branch *branch) {
 
 /* ---- the two phases ---- */
 
-/* Reads that PREPARE was asked to make under its marks. */
-static bool answer_wanted(struct shard *shard, struct branch *branch) {
+/* Reads that PREPARE was asked to make under its marks. A batch of commands may ask for any number
+ * of them, so what they copy is bounded here and not only when the answer is home. */
+static enum branch_answer answer_wanted(struct shard *shard, struct branch *branch) {
+    size_t bytes_max = shard->options.txn_bytes_max;
     for (struct access *access = branch->accesses; access; access = access->next) {
         if (!access->wanted)
             continue;
         if (!answer_read(shard, branch, access))
-            return false;
+            return ANSWER_NOMEM;
+        if (branch->copied > bytes_max)
+            return ANSWER_TOO_LARGE;
         branch->depends = later(branch->depends, participant_depends(shard, access->version));
     }
     for (struct batch *batch = branch->batches; batch; batch = batch->next) {
         if (!batch->wanted)
             continue;
-        if (!answer_walk(shard, batch))
-            return false;
+        if (!answer_walk(shard, branch, batch))
+            return ANSWER_NOMEM;
+        if (branch->copied > bytes_max)
+            return ANSWER_TOO_LARGE;
         branch->depends =
             later(branch->depends, later(treap_applied_lsn(shard->treap), batch->delete_lsn));
     }
-    return true;
+    return ANSWER_YES;
 }
 
 static bool step_prepare(struct shard *shard, struct branch *branch) {
@@ -401,8 +412,9 @@ static bool step_prepare(struct shard *shard, struct branch *branch) {
     if (!stage_writes(shard, branch))
         return true;
     place_marks(shard, branch);
-    if (!answer_wanted(shard, branch))
-        branch->answer = ANSWER_NOMEM;
+    enum branch_answer answer = answer_wanted(shard, branch);
+    if (answer > branch->answer)
+        branch->answer = answer;
     return true;
 }
 
@@ -435,6 +447,7 @@ static bool step_commit_alone(struct shard *shard, struct branch *branch) {
 bool participant_step(struct shard *shard, struct branch *branch) {
     branch->answer = ANSWER_YES;
     branch->depends = 0;
+    branch->copied = 0;
     switch (branch->op) {
     case BRANCH_READ:
         return step_read(shard, branch);

@@ -106,6 +106,8 @@ enum status shard_create(const struct shard_options *options, struct shard **out
     if (!shard)
         return ST_NOMEM;
     shard->options = *options;
+    if (shard->options.txn_bytes_max == 0)
+        shard->options.txn_bytes_max = TXN_BYTES_MAX;
     shard->index = options->index;
     shard->random = options->random_seed | 1;
     shard->ready.end = &shard->ready.first;

@@ -43,6 +43,7 @@ struct shard_options {
     size_t key_bytes_max;
     size_t value_bytes_max;
     size_t memory_max;         /* bytes of keys and values over all shards; 0 = none */
+    size_t txn_bytes_max;      /* copies that one transaction may hold; 0 = 256 MiB */
     unsigned calls_max;        /* in flight on a shard; past it ST_BUSY */
     struct shard_peers *peers; /* what shards may see of each other without a message */
     struct shard_env env;

@@ -98,8 +98,9 @@ enum branch_op {
 
 enum branch_answer { /* of several answers the highest counts */
     ANSWER_YES,
-    ANSWER_REPEAT, /* VALIDATE: true now, but something was deleted since: only marks can tell */
-    ANSWER_NO,     /* lost: a changed version or range, or another's mark */
+    ANSWER_REPEAT,    /* VALIDATE: true now, but something was deleted since: only marks can tell */
+    ANSWER_TOO_LARGE, /* PREPARE: what it was to read passes the bound of a transaction */
+    ANSWER_NO,        /* lost: a changed version or range, or another's mark */
     ANSWER_MEMORY_FULL, /* past --memory-max */
     ANSWER_NOMEM,
 };
@@ -126,6 +127,7 @@ struct branch {
     /* ---- the answer ---- */
     enum branch_answer answer;
     uint64_t depends; /* LSN on which the truth of what was validated depends */
+    size_t copied;    /* bytes of values and items that it brings along */
 
     /* ---- the participant's ---- */
     bool marked;                           /* holds marks or staged writes here */
@@ -294,7 +296,8 @@ struct shard {
 #define RETRY_LOSSES_BEFORE_TICKET 3u
 #define BACKOFF_NS_MIN (50 * NS_PER_US)
 #define BACKOFF_NS_MAX (10 * NS_PER_MS)
-/* Bytes that one transaction may hold: copies of what it read and what it will write. */
+/* Bytes that one transaction may hold, unless the options say otherwise: copies of what it read,
+ * and apart from those its keys and what it will write. */
 #define TXN_BYTES_MAX ((size_t)256 << 20)
 /* Items and bytes of one batch of a walk: small enough not to hold up a loop. */
 #define BATCH_ITEMS_MAX 256u

@@ -55,7 +55,7 @@ static enum status fetch(struct txn *txn, struct access *access, bool value_want
         return ST_OK;
     assert(
         !txn->prepared); /* it declared something else than it does: nothing would validate this */
-    if (txn->read_bytes > TXN_BYTES_MAX)
+    if (txn->read_bytes > txn->shard->options.txn_bytes_max)
         return ST_TOO_LARGE;
     struct branch *branch = access_branch(txn, access->shard);
     access->value_wanted = value_wanted;

@@ -254,7 +254,7 @@ static enum status fill(struct txn_range *range) {
         }
         if (!batch || batch->read)
             continue;
-        if (txn->read_bytes > TXN_BYTES_MAX)
+        if (txn->read_bytes > txn->shard->options.txn_bytes_max)
             return ST_TOO_LARGE;
         struct branch *branch = access_branch(txn, shard);
         if (branch->out) { /* asked in this very call's earlier turn */

@@ -14,42 +14,66 @@
 #define CALLS_A_RUN 60u
 
 struct mix {
-    unsigned keys; /* of the first STAGE_KEYS */
-    bool ranges, yields;
+    unsigned keys;           /* of the first STAGE_KEYS */
+    unsigned ranges, yields; /* in so many of 20 steps */
     unsigned in_flight;
+    unsigned declares; /* so many of 20 calls */
+    bool odd_ends;     /* failures, VMs replaced, callers that cannot wait */
+    bool sessions;     /* pipelined on few connections */
+    bool pressure;     /* deadlines, a full log, no memory */
 };
 
 static void random_step(struct stage *stage, const struct mix *mix, struct step *step) {
     uint64_t pick = stage_random(stage, 20);
     step->key = (unsigned)stage_random(stage, mix->keys);
-    step->kind = pick < 7                   ? STEP_GET
-                 : pick < 8                 ? STEP_VERSION
-                 : pick < 13                ? STEP_SET
-                 : pick < 16                ? STEP_DELETE
-                 : pick < 18 && mix->ranges ? STEP_RANGE
-                 : mix->yields              ? STEP_YIELD
-                                            : STEP_GET;
+    if (pick < mix->ranges)
+        step->kind = STEP_RANGE;
+    else if (pick < mix->ranges + mix->yields)
+        step->kind = STEP_YIELD;
+    else
+        step->kind = (enum step_kind[]){STEP_GET, STEP_GET, STEP_GET, STEP_VERSION, STEP_SET,
+            STEP_SET, STEP_DELETE}[stage_random(stage, 7)];
     if (step->kind == STEP_RANGE) {
         step->to = step->key + 1 + (unsigned)stage_random(stage, mix->keys);
-        step->limit = 1 + (unsigned)stage_random(stage, 12);
+        step->limit = 1 + (unsigned)stage_random(stage, stage_random(stage, 2) ? 4 : STAGE_KEYS);
+        step->expect = 1 + (unsigned)stage_random(stage, step->limit);
         step->reverse = stage_random(stage, 2);
+        step->closes = stage_random(stage, 2);
     }
 }
 
-static void submit_random(struct stage *stage, const struct mix *mix, unsigned shards) {
+static struct stage_call *random_call(struct stage *stage, const struct mix *mix) {
     struct stage_call *call = stage_call_new(stage);
     call->step_count = 1 + (unsigned)stage_random(stage, 6);
     for (unsigned i = 0; i < call->step_count; i++)
         random_step(stage, mix, &call->steps[i]);
-    call->declares = stage_random(stage, 4) == 0;
+    call->declares = stage_random(stage, 20) < mix->declares;
+    call->hints = mix->pressure || stage_random(stage, 2);
     call->rolls_back = stage_random(stage, 8) == 0;
-    stage_submit(stage, call, (unsigned)stage_random(stage, shards));
+    if (mix->odd_ends) {
+        call->fails = !call->rolls_back && stage_random(stage, 8) == 0;
+        call->replaced = stage_random(stage, 8) == 0;
+    }
+    if (mix->pressure && stage_random(stage, 3) == 0)
+        call->budget_ns = 1 + stage_random(stage, 2000000);
+    return call;
 }
+
+#define SESSIONS 8u
 
 static uint64_t run(unsigned shards, uint64_t seed, const struct mix *mix) {
     struct stage *stage = stage_open(shards, seed);
+    struct stage_call *latest[SESSIONS] = {NULL};
+    if (mix->pressure)
+        stage_fail_at_random(stage, 3, 3);
     for (unsigned i = 0; i < CALLS_A_RUN; i++) {
-        submit_random(stage, mix, shards);
+        struct stage_call *call = random_call(stage, mix);
+        struct stage_call **before = &latest[stage_random(stage, SESSIONS)];
+        if (mix->sessions && *before)
+            stage_submit_after(stage, call, *before);
+        else
+            stage_submit(stage, call, (unsigned)stage_random(stage, shards));
+        *before = call;
         for (uint64_t moves = stage_random(stage, 400 / mix->in_flight); moves > 0; moves--)
             stage_move(stage);
     }
@@ -63,10 +87,10 @@ static uint64_t run(unsigned shards, uint64_t seed, const struct mix *mix) {
 static void run_seeds(const struct mix *mix, const char *name) {
     static const unsigned counts[] = {1, 2, 3, 8};
     uint64_t first = getenv("CONCAVE_SEED") ? strtoull(getenv("CONCAVE_SEED"), NULL, 10) : 1;
-    uint64_t seeds = getenv("CONCAVE_SEEDS") ? strtoull(getenv("CONCAVE_SEEDS"), NULL, 10) : 150;
+    uint64_t seeds = getenv("CONCAVE_SEEDS") ? strtoull(getenv("CONCAVE_SEEDS"), NULL, 10) : 80;
     uint64_t losses = 0;
-    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++)
-        for (uint64_t seed = first; seed < first + seeds; seed++) {
+    for (uint64_t seed = first; seed < first + seeds; seed++)
+        for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
             fprintf(
                 stderr, "\r%s: %u shards, seed %llu ", name, counts[i], (unsigned long long)seed);
             losses += run(counts[i], seed, mix);
@@ -77,17 +101,50 @@ static void run_seeds(const struct mix *mix, const char *name) {
 
 static void point_transactions_are_strictly_serializable(void **state) {
     (void)state;
-    run_seeds(&(struct mix){.keys = 6, .yields = true, .in_flight = 8}, "points");
+    run_seeds(&(struct mix){.keys = 6, .yields = 2, .in_flight = 8, .declares = 5}, "points");
 }
 
 static void ranges_are_strictly_serializable(void **state) {
     (void)state;
-    run_seeds(&(struct mix){.keys = STAGE_KEYS, .ranges = true, .in_flight = 8}, "ranges");
+    run_seeds(
+        &(struct mix){.keys = STAGE_KEYS, .ranges = 4, .in_flight = 8, .declares = 5}, "ranges");
 }
 
 static void hot_keys_are_strictly_serializable(void **state) {
     (void)state;
-    run_seeds(&(struct mix){.keys = 3, .ranges = true, .yields = true, .in_flight = 40}, "hot");
+    run_seeds(
+        &(struct mix){.keys = 3, .ranges = 2, .yields = 2, .in_flight = 40, .declares = 5}, "hot");
+}
+
+static void declared_transactions_are_strictly_serializable(void **state) {
+    (void)state;
+    run_seeds(&(struct mix){.keys = 8, .ranges = 4, .yields = 1, .in_flight = 20, .declares = 15},
+        "declared");
+}
+
+static void odd_ends_and_sessions_are_strictly_serializable(void **state) {
+    (void)state;
+    run_seeds(&(struct mix){.keys = 12,
+                  .ranges = 4,
+                  .yields = 1,
+                  .in_flight = 20,
+                  .declares = 5,
+                  .odd_ends = true,
+                  .sessions = true},
+        "odd ends");
+}
+
+static void nothing_is_lost_or_half_done_under_pressure(void **state) {
+    (void)state;
+    run_seeds(&(struct mix){.keys = 8,
+                  .ranges = 3,
+                  .yields = 1,
+                  .in_flight = 40,
+                  .declares = 8,
+                  .odd_ends = true,
+                  .sessions = true,
+                  .pressure = true},
+        "pressure");
 }
 
 int main(void) {
@@ -95,6 +152,11 @@ int main(void) {
         cmocka_unit_test(point_transactions_are_strictly_serializable),
         cmocka_unit_test(ranges_are_strictly_serializable),
         cmocka_unit_test(hot_keys_are_strictly_serializable),
+        cmocka_unit_test(declared_transactions_are_strictly_serializable),
+        cmocka_unit_test(odd_ends_and_sessions_are_strictly_serializable),
+        cmocka_unit_test(nothing_is_lost_or_half_done_under_pressure),
     };
+    if (getenv("CONCAVE_TEST"))
+        cmocka_set_test_filter(getenv("CONCAVE_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

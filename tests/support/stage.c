@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/hash.h"
+#include "shard/state.h"
 
 #define HASH_SEED 7
 #define CALLS_MAX 200000
@@ -14,7 +15,24 @@ struct operation {
     uint64_t lsn;
     unsigned key;
     bool deletes;
+    uint64_t tag;
 };
+
+/* A value is the tag of the step that wrote it, and some bytes more, so that lengths differ. */
+#define VALUE_BYTES_MAX 24
+static struct slice make_value(uint64_t tag, char *bytes) {
+    memset(bytes, 'x', VALUE_BYTES_MAX);
+    memcpy(bytes, &tag, sizeof tag);
+    return slice_of(bytes, sizeof tag + tag % (VALUE_BYTES_MAX - sizeof tag));
+}
+
+static uint64_t value_tag(struct slice value) {
+    uint64_t tag;
+    assert(value.len >= sizeof tag);
+    memcpy(&tag, value.data, sizeof tag);
+    assert(value.len == sizeof tag + tag % (VALUE_BYTES_MAX - sizeof tag));
+    return tag;
+}
 
 /* ---- the stand-in for the log ---- */
 
@@ -27,6 +45,8 @@ struct wal {
     uint64_t last, durable;
     uint64_t reserved;
     bool refuses;
+    bool (*refuses_now)(void *ctx); /* NULL: never */
+    void *ctx;
     struct operation *history;
     size_t count, cap;
 };
@@ -48,7 +68,7 @@ enum status wal_reserve(
     struct wal *wal, unsigned producer, size_t bytes, struct wal_record **record) {
     (void)producer;
     (void)bytes;
-    if (wal->refuses)
+    if (wal->refuses || (wal->refuses_now && wal->refuses_now(wal->ctx)))
         return ST_BUSY;
     *record = calloc(1, sizeof **record);
     assert(*record);
@@ -56,19 +76,18 @@ enum status wal_reserve(
     return ST_OK;
 }
 
-static void record_add(struct wal_record *record, struct slice key, bool deletes) {
+static void record_add(struct wal_record *record, struct slice key, bool deletes, uint64_t tag) {
     assert(record->count < STAGE_KEYS);
     record->operations[record->count++] =
-        (struct operation){.key = key_number(key), .deletes = deletes};
+        (struct operation){.key = key_number(key), .deletes = deletes, .tag = tag};
 }
 
 void wal_record_put(struct wal_record *record, struct slice key, struct slice value) {
-    (void)value;
-    record_add(record, key, false);
+    record_add(record, key, false, value_tag(value));
 }
 
 void wal_record_delete(struct wal_record *record, struct slice key) {
-    record_add(record, key, true);
+    record_add(record, key, true, 0);
 }
 
 void wal_record_first_run(struct wal_record *record) {
@@ -129,6 +148,8 @@ struct stage {
     unsigned sender; /* the shard whose step runs */
     struct stage_call **calls;
     unsigned call_count, released;
+    unsigned made;
+    unsigned log_percent, memory_percent;
     char keys[STAGE_KEYS][4];
 };
 
@@ -149,11 +170,14 @@ static void stage_send(void *ctx, unsigned to, struct msg *msg) {
     stage->queued++;
 }
 
+static void submit_now(struct stage *stage, struct stage_call *call, unsigned home);
+
 static void on_committed(void *ctx, struct call *call) {
-    (void)ctx;
     struct stage_call *done = (struct stage_call *)call;
     assert(!done->committed_seen);
     done->committed_seen = true;
+    if (done->then)
+        submit_now(ctx, done->then, call->home);
 }
 
 static void on_released(void *ctx, struct call *call) {
@@ -169,6 +193,10 @@ static void on_released(void *ctx, struct call *call) {
 }
 
 struct stage *stage_open(unsigned shards, uint64_t seed) {
+    return stage_open_bounded(shards, seed, 0);
+}
+
+struct stage *stage_open_bounded(unsigned shards, uint64_t seed, size_t txn_bytes_max) {
     struct stage *stage = calloc(1, sizeof *stage);
     assert(stage);
     stage->shards = shards;
@@ -193,6 +221,7 @@ struct stage *stage_open(unsigned shards, uint64_t seed) {
             .random_seed = seed + i,
             .key_bytes_max = 64,
             .value_bytes_max = 1024,
+            .txn_bytes_max = txn_bytes_max,
             .calls_max = 1000,
             .peers = stage->peers,
             .env = {stage, stage_send, on_committed, on_released}};
@@ -224,6 +253,18 @@ void stage_refuse_log(struct stage *stage, bool refuse) {
     stage->wal.refuses = refuse;
 }
 
+static bool log_refuses(void *ctx) {
+    struct stage *stage = ctx;
+    return stage_random(stage, 100) < stage->log_percent;
+}
+
+void stage_fail_at_random(struct stage *stage, unsigned log_percent, unsigned memory_percent) {
+    stage->log_percent = log_percent;
+    stage->memory_percent = memory_percent;
+    stage->wal.refuses_now = log_percent ? log_refuses : NULL;
+    stage->wal.ctx = stage;
+}
+
 uint64_t stage_losses(struct stage *stage) {
     uint64_t losses = 0;
     for (unsigned i = 0; i < stage->call_count; i++)
@@ -242,7 +283,7 @@ static struct range_spec step_spec(struct stage *stage, const struct step *step)
         .to = step->to < STAGE_KEYS ? key_slice(stage, step->to) : slice_of(NULL, 0),
         .bounded = step->to < STAGE_KEYS,
         .reverse = step->reverse,
-        .expect = step->limit};
+        .expect = step->expect ? step->expect : step->limit};
 }
 
 static enum status walk(
@@ -257,37 +298,46 @@ static enum status walk(
     while (status == ST_OK && seen->count < step->limit) {
         struct range_item item;
         status = txn_range_next(call->range, &item);
-        if (status == ST_OK) {
-            seen->items[seen->count].key = key_number(item.key);
-            seen->items[seen->count++].version = item.version;
-        }
+        if (status != ST_OK)
+            break;
+        seen->items[seen->count].key = key_number(item.key);
+        seen->items[seen->count++].value = (struct stage_value){
+            .there = true, .version = item.version, .tag = value_tag(item.value)};
     }
     if (status == ST_END) {
         seen->ran_out = true;
         status = ST_OK;
     }
-    if (status == ST_OK)
+    if (status == ST_OK) {
+        if (step->closes)
+            txn_range_close(call->range);
         call->range = NULL;
+    }
     return status;
+}
+
+static uint64_t tag_of(const struct stage_call *call, unsigned step) {
+    return (uint64_t)call->number * STAGE_STEPS_MAX + step;
 }
 
 static enum status run_step(
     struct stage_call *call, struct txn *txn, const struct step *step, struct seen *seen) {
-    static const char value[] = "value";
+    char bytes[VALUE_BYTES_MAX];
     struct slice key = key_slice(the_stage(&call->call), step->key % STAGE_KEYS);
     struct slice got;
     enum status status;
     switch (step->kind) {
     case STEP_GET:
     case STEP_VERSION:
-        seen->own = txn_wrote(txn, key);
-        status = step->kind == STEP_GET ? txn_get(txn, key, &got, &seen->version)
-                                        : txn_version(txn, key, &seen->version);
+        seen->value = (struct stage_value){.there = false};
+        status = step->kind == STEP_GET ? txn_get(txn, key, &got, &seen->value.version)
+                                        : txn_version(txn, key, &seen->value.version);
+        seen->value.there = status == ST_OK;
         if (status == ST_OK && step->kind == STEP_GET)
-            assert(got.len == 5 && memcmp(got.data, value, 5) == 0);
+            seen->value.tag = value_tag(got);
         return status == ST_NOT_FOUND ? ST_OK : status;
     case STEP_SET:
-        return txn_set(txn, key, slice_of(value, 5));
+        return txn_set(txn, key, make_value(tag_of(call, call->at), bytes));
     case STEP_DELETE:
         return txn_delete(txn, key);
     case STEP_RANGE:
@@ -298,20 +348,34 @@ static enum status run_step(
     return ST_OK;
 }
 
+static enum verdict end_with(struct stage_call *call, enum verdict verdict, enum status outcome) {
+    call->call.outcome = outcome;
+    return verdict;
+}
+
 static enum verdict procedure_go(struct call *base, struct txn *txn) {
     struct stage_call *call = (struct stage_call *)base;
+    assert(call->running);
     while (call->at < call->step_count) {
         const struct step *step = &call->steps[call->at];
         enum status status = run_step(call, txn, step, &call->seen[call->at]);
         if (status == ST_PENDING)
-            return PROC_WAIT;
+            return call->never_waits ? PROC_RERUN : PROC_WAIT;
         if (status == ST_DOOMED)
             return PROC_UNWOUND;
+        if (status == ST_NOMEM)
+            return end_with(call, PROC_FAIL, ST_NOMEM);
         assert(status == ST_OK);
         call->at++;
+        if (call->replaced && call->at == call->step_count) {
+            call->replaced = false;
+            return PROC_REPLACED;
+        }
         if (step->kind == STEP_YIELD)
             return PROC_AGAIN;
     }
+    if (call->fails)
+        return end_with(call, PROC_FAIL, ST_HANDLER);
     base->reply.status = 200;
     return call->rolls_back ? PROC_ROLLBACK : PROC_COMMIT;
 }
@@ -319,16 +383,50 @@ static enum verdict procedure_go(struct call *base, struct txn *txn) {
 static enum verdict procedure_start(struct call *base, struct txn *txn, struct script_vm *vm) {
     (void)vm;
     struct stage_call *call = (struct stage_call *)base;
+    assert(!call->running && !call->finished);
+    call->running = true;
     call->at = 0;
     call->range = NULL;
     call->attempts++;
     return procedure_go(base, txn);
 }
 
+static void procedure_drop(struct call *base) {
+    struct stage_call *call = (struct stage_call *)base;
+    assert(call->running);
+    call->running = false;
+}
+
 static void procedure_finish(struct call *base, uint64_t version) {
     struct stage_call *call = (struct stage_call *)base;
+    assert(call->running && !call->finished);
+    call->running = false;
     call->finished = true;
     call->version = version;
+}
+
+static enum status declare_step(
+    struct stage_call *call, struct txn *txn, const struct step *step, unsigned index) {
+    char bytes[VALUE_BYTES_MAX];
+    struct slice key = key_slice(the_stage(&call->call), step->key % STAGE_KEYS);
+    switch (step->kind) {
+    case STEP_GET:
+        return txn_declare(txn, key, DECLARE_READ);
+    case STEP_VERSION:
+        return txn_declare(txn, key, DECLARE_VERSION);
+    case STEP_SET:
+        return call->hints ? txn_declare_value(txn, key, make_value(tag_of(call, index), bytes))
+                           : txn_declare(txn, key, DECLARE_WRITE);
+    case STEP_DELETE:
+        return txn_declare(txn, key, DECLARE_WRITE);
+    case STEP_RANGE: {
+        struct range_spec spec = step_spec(the_stage(&call->call), step);
+        return txn_declare_range(txn, &spec);
+    }
+    case STEP_YIELD:
+        break;
+    }
+    return ST_OK;
 }
 
 static enum status procedure_declare(struct call *base, struct txn *txn) {
@@ -336,55 +434,65 @@ static enum status procedure_declare(struct call *base, struct txn *txn) {
     size_t writes = 0;
     for (unsigned i = 0; i < call->step_count; i++) {
         const struct step *step = &call->steps[i];
-        struct slice key = key_slice(the_stage(base), step->key % STAGE_KEYS);
-        enum status status = ST_OK;
-        if (step->kind == STEP_RANGE) {
-            struct range_spec spec = step_spec(the_stage(base), step);
-            status = txn_declare_range(txn, &spec);
-        } else if (step->kind != STEP_YIELD) {
-            bool write = step->kind == STEP_SET || step->kind == STEP_DELETE;
-            writes += write;
-            status = txn_declare(txn, key,
-                write                    ? DECLARE_WRITE
-                : step->kind == STEP_GET ? DECLARE_READ
-                                         : DECLARE_VERSION);
-        }
+        writes += step->kind == STEP_SET || step->kind == STEP_DELETE;
+        enum status status = declare_step(call, txn, step, i);
         assert(status == ST_OK);
     }
-    txn_declare_bytes(txn, writes, writes * 16);
+    txn_declare_bytes(txn, writes, writes * 32);
     return ST_OK;
 }
 
 static const struct procedure finding = {.name = "finding",
     .start = procedure_start,
     .resume = procedure_go,
+    .drop = procedure_drop,
     .finish = procedure_finish};
 static const struct procedure declaring = {.name = "declaring",
     .declare = procedure_declare,
     .start = procedure_start,
     .resume = procedure_go,
+    .drop = procedure_drop,
     .finish = procedure_finish};
 
 struct stage_call *stage_call_new(struct stage *stage) {
     struct stage_call *call = calloc(1, sizeof *call);
     assert(call && stage->call_count < CALLS_MAX);
     call->call.owner = stage;
+    call->number = ++stage->made;
     buf_init(&call->call.reply.headers, SIZE_MAX);
     buf_init(&call->call.reply.body, SIZE_MAX);
     return call;
 }
 
-void stage_submit(struct stage *stage, struct stage_call *call, unsigned home) {
-    call->call.procedure = call->declares ? &declaring : &finding;
+static void submit_now(struct stage *stage, struct stage_call *call, unsigned home) {
     call->call.home = home;
     call->call.msg.from = home;
     call->call.started_ns = stage->now_ns;
-    call->call.deadline_ns = stage->now_ns + BUDGET_NS;
+    call->call.deadline_ns = stage->now_ns + (call->budget_ns ? call->budget_ns : BUDGET_NS);
     call->lsn_before = stage->wal.last;
-    stage->calls[stage->call_count++] = call;
     stage->sender = home;
     enum status status = shard_submit(stage->shard[home], &call->call, stage->now_ns);
     assert(status == ST_OK);
+}
+
+static void enlist(struct stage *stage, struct stage_call *call) {
+    call->call.procedure = call->declares ? &declaring : &finding;
+    stage->calls[stage->call_count++] = call;
+}
+
+void stage_submit(struct stage *stage, struct stage_call *call, unsigned home) {
+    enlist(stage, call);
+    submit_now(stage, call, home);
+}
+
+void stage_submit_after(struct stage *stage, struct stage_call *call, struct stage_call *before) {
+    if (before->committed_seen) {
+        stage_submit(stage, call, before->call.home);
+        return;
+    }
+    assert(!before->then);
+    before->then = call;
+    enlist(stage, call);
 }
 
 /* ---- moving ---- */
@@ -404,8 +512,7 @@ static void deliver_one(struct stage *stage) {
     shard_deliver(stage->shard[stage->sender], msg, stage->now_ns);
 }
 
-void stage_move(struct stage *stage) {
-    stage->now_ns += stage_random(stage, 20000);
+static void move(struct stage *stage) {
     uint64_t pick = stage_random(stage, 8);
     if (pick == 0 && stage->wal.durable < stage->wal.last) {
         stage->wal.durable += 1 + stage_random(stage, stage->wal.last - stage->wal.durable);
@@ -415,6 +522,19 @@ void stage_move(struct stage *stage) {
         stage->sender = (unsigned)stage_random(stage, stage->shards);
         (void)shard_turn(stage->shard[stage->sender], stage->now_ns);
     }
+}
+
+void stage_move(struct stage *stage) {
+    stage->now_ns += stage_random(stage, 20000);
+    if (stage_random(stage, 100) >= stage->memory_percent) {
+        move(stage);
+        return;
+    }
+    for (unsigned i = 0; i < stage->shards; i++)
+        slab_fail_after(treap_slab(stage->shard[i]->treap), stage_random(stage, 3));
+    move(stage);
+    for (unsigned i = 0; i < stage->shards; i++)
+        slab_fail_after(treap_slab(stage->shard[i]->treap), SLAB_FAIL_NEVER);
 }
 
 void stage_settle(struct stage *stage, unsigned moves_max) {
@@ -432,8 +552,12 @@ void stage_settle(struct stage *stage, unsigned moves_max) {
 }
 
 void stage_close(struct stage *stage) {
-    for (unsigned i = 0; i < stage->shards; i++)
+    for (unsigned i = 0; i < stage->shards; i++) {
+        assert(marks_none(&stage->shard[i]->marks));
+        assert(!stage->shard[i]->office.holder && !stage->shard[i]->office.first);
+        treap_check(stage->shard[i]->treap);
         shard_destroy(stage->shard[i]);
+    }
     assert(stage->queued == 0 && stage->wal.reserved == 0);
     for (unsigned i = 0; i < stage->call_count; i++) {
         buf_free(&stage->calls[i]->call.reply.headers);
@@ -450,69 +574,105 @@ void stage_close(struct stage *stage) {
 
 /* ---- the model ---- */
 
-/* Versions of all keys as of an LSN, moved forward record by record. */
+/* All keys as of an LSN, moved forward record by record. */
 struct model {
     const struct wal *wal;
     size_t at;
-    uint64_t version[STAGE_KEYS];
+    struct stage_value keys[STAGE_KEYS];
 };
 
 static void model_advance(struct model *model, uint64_t lsn) {
     while (model->at < model->wal->count && model->wal->history[model->at].lsn <= lsn) {
         const struct operation *operation = &model->wal->history[model->at++];
-        model->version[operation->key] = operation->deletes ? 0 : operation->lsn;
+        model->keys[operation->key] =
+            operation->deletes ? (struct stage_value){.there = false}
+                               : (struct stage_value){true, operation->lsn, operation->tag};
     }
 }
 
-/* What a walk over stored keys would have given, own writes aside. */
+static bool same_value(const struct stage_value *a, const struct stage_value *b, bool tags) {
+    return a->there == b->there && a->version == b->version && (!tags || a->tag == b->tag);
+}
+
 static bool range_matches(
-    const struct model *model, const struct step *step, const struct seen *seen) {
+    const struct stage_value *keys, const struct step *step, const struct seen *seen) {
     unsigned taken = 0;
     unsigned end = step->to < STAGE_KEYS ? step->to : STAGE_KEYS;
     for (unsigned i = step->key; i < end && taken < step->limit; i++) {
         unsigned key = step->reverse ? end - 1 - (i - step->key) : i;
-        if (model->version[key] == 0)
+        if (!keys[key].there)
             continue;
         if (taken == seen->count || seen->items[taken].key != key ||
-            seen->items[taken].version != model->version[key])
+            !same_value(&seen->items[taken].value, &keys[key], true))
             return false;
         taken++;
     }
-    return taken == seen->count;
+    return taken == seen->count && seen->ran_out == (taken < step->limit);
 }
 
+/* Runs the steps against the model as it stands, own writes included. */
 static bool call_matches(const struct model *model, const struct stage_call *call) {
-    bool wrote = false;
+    struct stage_value keys[STAGE_KEYS];
+    memcpy(keys, model->keys, sizeof keys);
     for (unsigned i = 0; i < call->step_count; i++) {
         const struct step *step = &call->steps[i];
         const struct seen *seen = &call->seen[i];
-        if (step->kind == STEP_SET || step->kind == STEP_DELETE)
-            wrote = true;
-        if ((step->kind == STEP_GET || step->kind == STEP_VERSION) && !seen->own &&
-            seen->version != model->version[step->key])
+        bool point = step->kind == STEP_GET || step->kind == STEP_VERSION;
+        if (point && !same_value(&seen->value, &keys[step->key], step->kind == STEP_GET))
             return false;
-        if (step->kind == STEP_RANGE && !wrote && !range_matches(model, step, seen))
+        if (step->kind == STEP_RANGE && !range_matches(keys, step, seen))
             return false;
+        if (step->kind == STEP_SET)
+            keys[step->key] = (struct stage_value){.there = true, .tag = tag_of(call, i)};
+        if (step->kind == STEP_DELETE)
+            keys[step->key] = (struct stage_value){.there = false};
     }
     return true;
 }
 
+static bool is_write(const struct step *step) {
+    return step->kind == STEP_SET || step->kind == STEP_DELETE;
+}
+
 static bool writes(const struct stage_call *call) {
     for (unsigned i = 0; i < call->step_count; i++)
-        if (call->steps[i].kind == STEP_SET || call->steps[i].kind == STEP_DELETE)
-            return !call->rolls_back;
+        if (is_write(&call->steps[i]))
+            return !call->rolls_back && !call->fails;
     return false;
 }
 
 static void fail(const struct stage_call *call, const char *why) {
-    fprintf(stderr, "%s: version %llu, submitted at %llu, released at %llu, %u steps:\n", why,
-        (unsigned long long)call->version, (unsigned long long)call->lsn_before,
+    fprintf(stderr, "%s: call %u, version %llu, submitted at %llu, released at %llu, %u steps:\n",
+        why, call->number, (unsigned long long)call->version, (unsigned long long)call->lsn_before,
         (unsigned long long)call->lsn_after, call->step_count);
     for (unsigned i = 0; i < call->step_count; i++)
         fprintf(stderr, "  kind %d key %u to %u limit %u reverse %d: version %llu, %u items\n",
             (int)call->steps[i].kind, call->steps[i].key, call->steps[i].to, call->steps[i].limit,
-            call->steps[i].reverse, (unsigned long long)call->seen[i].version, call->seen[i].count);
+            call->steps[i].reverse, (unsigned long long)call->seen[i].value.version,
+            call->seen[i].count);
     abort();
+}
+
+/* The record of this LSN holds what the call wrote last to each key, and nothing else. */
+static void check_record(const struct wal *wal, size_t at, const struct stage_call *call) {
+    unsigned last[STAGE_KEYS];
+    unsigned keys = 0;
+    memset(last, 0xFF, sizeof last);
+    for (unsigned i = 0; i < call->step_count; i++)
+        if (is_write(&call->steps[i])) {
+            keys += last[call->steps[i].key] == UINT32_MAX;
+            last[call->steps[i].key] = i;
+        }
+    for (; at < wal->count && wal->history[at].lsn == call->version; at++, keys--) {
+        const struct operation *operation = &wal->history[at];
+        unsigned step = last[operation->key];
+        if (keys == 0 || step == UINT32_MAX ||
+            operation->deletes != (call->steps[step].kind == STEP_DELETE) ||
+            (!operation->deletes && operation->tag != tag_of(call, step)))
+            fail(call, "a record is not what was written");
+    }
+    if (keys > 0)
+        fail(call, "a record lacks a write");
 }
 
 static void check_call(struct stage *stage, const struct stage_call *call) {
@@ -520,9 +680,12 @@ static void check_call(struct stage *stage, const struct stage_call *call) {
     if (writes(call)) {
         if (call->version <= call->lsn_before || call->version > call->lsn_after)
             fail(call, "a commit outside its request's time");
+        if (call->version > call->durable)
+            fail(call, "a commit released before it was durable");
         model_advance(&model, call->version - 1);
         if (!call_matches(&model, call))
             fail(call, "a writer's reads were not current at its LSN");
+        check_record(&stage->wal, model.at, call);
         return;
     }
     /* What it saw must be true at some LSN within its request, and must have become true at an LSN
@@ -541,12 +704,35 @@ static void check_call(struct stage *stage, const struct stage_call *call) {
     fail(call, "a reader saw what was not true, or not durable, between its request and its reply");
 }
 
+/* The shards hold what the log says. */
+static void check_state(struct stage *stage) {
+    struct model model = {.wal = &stage->wal};
+    model_advance(&model, UINT64_MAX);
+    for (unsigned i = 0; i < STAGE_KEYS; i++) {
+        struct slice key = key_slice(stage, i);
+        uint64_t hash = hash_key(key, HASH_SEED);
+        const struct treap_node *node =
+            treap_find(stage->shard[stage_owner(stage, i)]->treap, key, hash);
+        assert((node != NULL) == model.keys[i].there);
+        assert(!node || treap_version(node) == model.keys[i].version);
+        assert(!node || value_tag(treap_value(node)) == model.keys[i].tag);
+    }
+}
+
 void stage_check_history(struct stage *stage) {
+    uint64_t commits = 0;
     for (unsigned i = 0; i < stage->call_count; i++) {
         const struct stage_call *call = stage->calls[i];
-        if (call->call.outcome == ST_OK) {
-            assert(call->finished);
+        enum status outcome = call->call.outcome;
+        bool stands = outcome == ST_OK || outcome == ST_HANDLER;
+        assert(!call->running);
+        assert(stands || outcome == ST_BUSY || outcome == ST_TIMEOUT || outcome == ST_CONFLICT ||
+               outcome == ST_NOMEM);
+        assert(!stands || call->finished);
+        if (stands)
             check_call(stage, call);
-        }
+        commits += outcome == ST_OK && writes(call);
     }
+    assert(commits == stage->wal.last); /* so there is no record that nobody was told of */
+    check_state(stage);
 }

@@ -10,7 +10,7 @@
 
 #include "shard/shard.h"
 
-#define STAGE_KEYS 24
+#define STAGE_KEYS 48
 #define STAGE_STEPS_MAX 12
 #define STAGE_ITEMS_MAX 64
 
@@ -18,21 +18,29 @@ enum step_kind { STEP_GET, STEP_VERSION, STEP_SET, STEP_DELETE, STEP_RANGE, STEP
 
 struct step {
     enum step_kind kind;
-    unsigned key;   /* RANGE: from */
-    unsigned to;    /* RANGE: exclusive */
-    unsigned limit; /* RANGE: items taken at most */
+    unsigned key;    /* RANGE: from */
+    unsigned to;     /* RANGE: exclusive */
+    unsigned limit;  /* RANGE: items taken at most */
+    unsigned expect; /* RANGE: items announced, so that batches may be too small; 0 = limit */
     bool reverse;
+    bool closes; /* RANGE: gives the walk back when it is done */
+};
+
+/* A key's state: absent, or a version and which step wrote it. Own writes have version 0. */
+struct stage_value {
+    bool there;
+    uint64_t version;
+    uint64_t tag; /* the value says by which step it was written */
 };
 
 /* What a step saw. */
 struct seen {
-    bool own;         /* of the call's own write: not compared */
-    uint64_t version; /* GET, VERSION */
-    unsigned count;   /* RANGE */
+    struct stage_value value; /* GET, VERSION (which does not see the tag) */
+    unsigned count;           /* RANGE */
     bool ran_out;
     struct {
         unsigned key;
-        uint64_t version;
+        struct stage_value value;
     } items[STAGE_ITEMS_MAX];
 };
 
@@ -41,8 +49,16 @@ struct stage_call {
     struct step steps[STAGE_STEPS_MAX];
     unsigned step_count;
     bool declares;
+    bool hints; /* ... the values too */
     bool rolls_back;
+    bool fails;              /* ends with PROC_FAIL and ST_HANDLER */
+    bool never_waits;        /* says PROC_RERUN where others wait */
+    bool replaced;           /* is replaced once, at its last step */
+    uint64_t budget_ns;      /* 0 = ample */
+    struct stage_call *then; /* the next one of its connection: submitted when this has committed */
+    unsigned number;
     /* the attempt */
+    bool running; /* between start and drop or finish */
     unsigned at;
     struct txn_range *range;
     struct seen seen[STAGE_STEPS_MAX];
@@ -58,6 +74,8 @@ struct stage_call {
 struct stage;
 
 struct stage *stage_open(unsigned shards, uint64_t seed);
+/* The same, with a bound of the bytes that one transaction may hold. */
+struct stage *stage_open_bounded(unsigned shards, uint64_t seed, size_t txn_bytes_max);
 /* Asserts that no shard has anything left in flight and no mark is held. */
 void stage_close(struct stage *stage);
 uint64_t stage_random(struct stage *stage, uint64_t below);
@@ -65,6 +83,8 @@ struct shard *stage_shard(struct stage *stage, unsigned index);
 /* A call with no steps, to be filled in and submitted; the stage frees it. */
 struct stage_call *stage_call_new(struct stage *stage);
 void stage_submit(struct stage *stage, struct stage_call *call, unsigned home);
+/* Has the call submitted at the same home as soon as the one before it has committed. */
+void stage_submit_after(struct stage *stage, struct stage_call *call, struct stage_call *before);
 /* One move that the seed picks. */
 void stage_move(struct stage *stage);
 /* Moves until every submitted call is released; fails the test after moves_max moves. */
@@ -72,12 +92,16 @@ void stage_settle(struct stage *stage, unsigned moves_max);
 /* The shard that owns a key. */
 unsigned stage_owner(struct stage *stage, unsigned key);
 /* Every call's reads and ranges must match the model: of writers at their LSN, of the others at one
- * LSN between their submission and their release; and nothing was released before it was durable.
- */
+ * LSN between their submission and their release; nothing was released before it was durable; each
+ * commit is in the log as a whole, and nothing else is; and the shards hold what the log says. */
 void stage_check_history(struct stage *stage);
 uint64_t stage_now_ns(struct stage *stage);
 uint64_t stage_losses(struct stage *stage);
 /* Lets the log accept no more reservations (as a full ring would). */
 void stage_refuse_log(struct stage *stage, bool refuse);
+/* From now on, in so many cases of 100, the log refuses a reservation, and a move is made while the
+ * shard's treap has next to no memory left. (Declared writes must then have hints: a commit that
+ * cannot be installed ends the process.) */
+void stage_fail_at_random(struct stage *stage, unsigned log_percent, unsigned memory_percent);
 
 #endif

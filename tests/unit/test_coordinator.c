@@ -133,6 +133,27 @@ static void a_declared_transaction_over_shards_runs_once(void **state) {
     stage_close(stage);
 }
 
+static void a_batch_of_many_reads_is_bounded_before_it_runs(void **state) {
+    (void)state;
+    struct stage *stage = stage_open_bounded(2, 10, 16384);
+    for (unsigned key = 0; key < STAGE_KEYS; key++)
+        submit(stage, 0, (struct step[]){set(key)}, 1);
+    stage_settle(stage, MOVES_MAX);
+    for (unsigned count = 1; count <= STAGE_STEPS_MAX; count += STAGE_STEPS_MAX - 1) {
+        struct stage_call *call = stage_call_new(stage);
+        for (unsigned i = 0; i < count; i++)
+            call->steps[i] = (struct step){
+                .kind = STEP_RANGE, .to = STAGE_KEYS, .limit = STAGE_KEYS, .closes = true};
+        call->step_count = count;
+        call->declares = true;
+        stage_submit(stage, call, 0);
+        stage_settle(stage, MOVES_MAX);
+        assert_int_equal(call->call.outcome, count == 1 ? ST_OK : ST_TOO_LARGE);
+        assert_int_equal(call->attempts, count == 1 ? 1 : 0);
+    }
+    stage_close(stage);
+}
+
 static void a_full_log_refuses_writes_and_not_reads(void **state) {
     (void)state;
     struct stage *stage = stage_open(2, 7);
@@ -175,8 +196,8 @@ static void a_rollback_writes_nothing(void **state) {
     assert_true(call->finished);
     struct stage_call *reader = submit(stage, 1, (struct step[]){get(0), get(1)}, 2);
     stage_settle(stage, MOVES_MAX);
-    assert_int_equal(reader->seen[0].version, 0);
-    assert_int_equal(reader->seen[1].version, 0);
+    assert_int_equal(reader->seen[0].value.version, 0);
+    assert_int_equal(reader->seen[1].value.version, 0);
     stage_close(stage);
 }
 
@@ -188,6 +209,7 @@ int main(void) {
         cmocka_unit_test(write_skew_is_refused),
         cmocka_unit_test(a_long_transaction_finishes_among_short_ones),
         cmocka_unit_test(a_declared_transaction_over_shards_runs_once),
+        cmocka_unit_test(a_batch_of_many_reads_is_bounded_before_it_runs),
         cmocka_unit_test(a_full_log_refuses_writes_and_not_reads),
         cmocka_unit_test(an_expired_call_says_so_and_holds_nothing),
         cmocka_unit_test(a_rollback_writes_nothing),
