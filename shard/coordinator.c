@@ -257,8 +257,8 @@ static void finish(struct txn *txn, uint64_t version, uint64_t depends) {
     complete(txn, depends);
 }
 
-/* Forgets the attempt's reply and whatever the procedure keeps of it. */
-static void drop_attempt(struct txn *txn) {
+/* Forgets the run's reply and whatever the procedure keeps of it. */
+static void drop_run(struct txn *txn) {
     struct call *call = txn->call;
     if (txn->attempted && call->procedure->drop)
         call->procedure->drop(call);
@@ -268,6 +268,10 @@ static void drop_attempt(struct txn *txn) {
     buf_reset(&call->reply.headers, REPLY_KEEP_BYTES);
     buf_reset(&call->reply.body, REPLY_KEEP_BYTES);
     call->outcome = ST_OK;
+}
+
+static void drop_attempt(struct txn *txn) {
+    drop_run(txn);
     cancel_record(txn);
 }
 
@@ -514,9 +518,10 @@ static void act_on_verdict(struct txn *txn) {
         preempted(txn);
         return;
     case PROC_RERUN:
-        drop_attempt(txn);
+        drop_run(txn);
         access_drop_writes(txn);
         walk_rewind_all(txn);
+        txn->reruns = txn->yielded = true;
         make_ready(txn, true);
         return;
     case PROC_COMMIT:
@@ -582,7 +587,8 @@ static void begin_attempt(struct txn *txn) {
     access_clear(txn);
     txn->doom = DOOM_NONE;
     txn->may_move = !txn->moved && txn->losses == 0 && shard->options.shards > 1;
-    txn->yielded = txn->declared = txn->prepared = txn->read_only_end = txn->first_run = false;
+    txn->reruns = txn->yielded = txn->declared = txn->prepared = txn->read_only_end =
+        txn->first_run = false;
     txn->attempt_ns = shard->now_ns;
     txn->depends = 0;
     if (call->procedure->declare) {

@@ -198,12 +198,13 @@ struct txn {
     enum verdict verdict; /* WAITING: what to act on when all are home */
     bool may_move;        /* no access yet, not moved before */
     bool moved;
-    bool yielded;       /* others may have run since its first read */
-    bool resumed;       /* READY to go on, not to start */
-    bool lost;          /* CLEARING: the attempt lost, rather than its VM being replaced */
-    bool attempted;     /* the procedure has an attempt to drop or finish */
-    bool declared;      /* knows its keys: prepares before it runs */
-    bool prepared;      /* all marks are placed */
+    bool yielded;   /* others may have run since its first read */
+    bool resumed;   /* READY to go on, not to start */
+    bool reruns;    /* PROC_RERUN in this attempt: keeps what its walks have read, to get further */
+    bool lost;      /* CLEARING: the attempt lost, rather than its VM being replaced */
+    bool attempted; /* the procedure has an attempt to drop or finish */
+    bool declared;  /* knows its keys: prepares before it runs */
+    bool prepared;  /* all marks are placed */
     bool read_only_end; /* PROC_ROLLBACK or PROC_FAIL: writes are void, call->outcome is to be kept
                          */
     bool first_run;

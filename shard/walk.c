@@ -148,7 +148,16 @@ enum status txn_range_open(
     return ST_OK;
 }
 
+/* Whether walks may be opened again from their start: an attempt that cannot wait and is run again
+ * instead must find all that it has read so far, or it would never get further. Those of a prepared
+ * transaction cannot be read anew at all. */
+static bool keeps_batches(const struct txn *txn) {
+    return txn->prepared || txn->reruns;
+}
+
 void txn_range_close(struct txn_range *range) {
+    if (keeps_batches(range->txn))
+        return;
     range->forgetful = true;
     for (unsigned shard = 0; shard < range->txn->shard->options.shards; shard++)
         for (struct batch *batch = range->first[shard]; batch; batch = batch->later) {
@@ -165,7 +174,8 @@ void txn_range_close(struct txn_range *range) {
 static void cover(const struct txn_range *range, struct batch *batch) {
     struct interval *covered = &batch->covered;
     *covered = batch->asked;
-    bool later = batch->later && batch->later->read;
+    /* a walk that is walked again may not have come as far as before */
+    bool later = batch->later && batch->later->read && batch->at >= batch->data.len;
     if (range->ended && !later)
         return;
     if (!later && !range->started) { /* nothing was consumed: an empty interval */
@@ -231,7 +241,7 @@ static struct batch *batch_after(struct txn_range *range, unsigned shard, struct
         batch->asked.from = slice_of(bound, item.key.len + 1);
     }
     before->later = batch;
-    if (!range->txn->prepared) { /* declared batches may be walked again, the rest not */
+    if (!keeps_batches(range->txn)) {
         range->forgetful = true;
         range->txn->read_bytes -= before->data.cap;
         buf_free(&before->data);

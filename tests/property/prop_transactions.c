@@ -53,6 +53,7 @@ static struct stage_call *random_call(struct stage *stage, const struct mix *mix
     if (mix->odd_ends) {
         call->fails = !call->rolls_back && stage_random(stage, 8) == 0;
         call->replaced = stage_random(stage, 8) == 0;
+        call->never_waits = stage_random(stage, 4) == 0;
     }
     if (mix->pressure && stage_random(stage, 3) == 0)
         call->budget_ns = 1 + stage_random(stage, 2000000);
