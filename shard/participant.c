@@ -14,7 +14,8 @@
  * decision. Nothing that holds a mark waits, so nothing deadlocks; the one exception is the holder
  * of the global ticket, which marks first and then waits for marks that were there before its own.
  * Those belong to optimistic transactions, which never wait, and newcomers lose to the holder's
- * marks. */
+ * marks. In return a prepared transaction that reads on where it has its marks looks at no others:
+ * one that the holder has placed there since stands behind its own. */
 #include "shard/participant.h"
 
 #include <assert.h>
@@ -160,7 +161,12 @@ static bool step_walk(struct shard *shard, struct branch *branch) {
         marks_place_range(&shard->marks, &batch->mark, &batch->asked, branch);
         branch->marked = true;
     }
-    struct branch *clash = marks_clash_range(&shard->marks, &batch->asked, branch);
+    /* A prepared transaction that reads on in a declared range holds all of it. A mark in there can
+     * only be the ticket holder's, who waits for this very branch: to wait for him would be a
+     * deadlock. */
+    bool prepared = branch->marked && !branch->holder;
+    struct branch *clash =
+        prepared ? NULL : marks_clash_range(&shard->marks, &batch->asked, branch);
     if (clash)
         return wait_or_lose(branch, clash);
     if (!answer_walk(shard, branch, batch))

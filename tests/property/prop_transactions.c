@@ -119,7 +119,7 @@ static void hot_keys_are_strictly_serializable(void **state) {
 
 static void declared_transactions_are_strictly_serializable(void **state) {
     (void)state;
-    run_seeds(&(struct mix){.keys = 8, .ranges = 4, .yields = 1, .in_flight = 20, .declares = 15},
+    run_seeds(&(struct mix){.keys = STAGE_KEYS, .ranges = 6, .in_flight = 40, .declares = 15},
         "declared");
 }
 
