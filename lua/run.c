@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "core/clock.h"
 #include "core/json_write.h"
 #include "lua/doom.h"
 #include "lua/log.h"
@@ -186,7 +187,9 @@ static enum verdict turn(struct attempt *attempt, int arguments) {
     vm->current = attempt;
     vm->running = co;
     int results;
+    uint64_t start_ns = clock_monotonic_ns();
     int status = lua_resume(co, vm->lua, arguments, &results);
+    attempt->call->handler_ns += clock_monotonic_ns() - start_ns;
     vm->running = NULL;
     vm->current = NULL;
     enum verdict verdict;

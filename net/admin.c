@@ -116,12 +116,17 @@ static void register_shards(struct server *server) {
 void admin_register(struct server *server) {
     static const uint64_t seconds[] = {100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000,
         50000000, 100000000, 500000000, 1000000000, 5000000000};
+    static const uint64_t handler_seconds[] = {1000, 2000, 5000, 10000, 20000, 50000, 100000,
+        1000000, 10000000, 100000000, 1000000000};
     struct stats *stats = server->stats;
     stats_family(stats, "http_requests_total", STATS_COUNTER,
         "Requests answered, by route pattern and status code.", NULL, 0, 1);
     stats_family(stats, "http_request_duration_seconds", STATS_HISTOGRAM,
         "From a complete request to its reply handed to the socket.", seconds,
         sizeof(seconds) / sizeof(seconds[0]), 1e9);
+    stats_family(stats, "lua_handler_seconds", STATS_HISTOGRAM,
+        "Time that a request spent running its handler, over all attempts.", handler_seconds,
+        sizeof(handler_seconds) / sizeof(handler_seconds[0]), 1e9);
     stats_family(stats, "shard_mailbox_depth", STATS_GAUGE,
         "Messages that a shard found in its mailbox when it last looked.", NULL, 0, 1);
     stats_family(
@@ -210,12 +215,23 @@ static void add_routes(struct server *server, cJSON *root) {
     }
 }
 
+static const char *durability_text(const struct options *options, char text[static 32]) {
+    if (options->durability == WAL_ALWAYS)
+        return "always";
+    if (options->durability == WAL_MANUAL)
+        return "manual";
+    snprintf(text, 32, "interval:%" PRIu64, options->interval_ms);
+    return text;
+}
+
 enum status admin_status(struct server *server, struct reply *reply) {
+    char durability[32];
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "version", CONCAVE_VERSION);
     double uptime_s = (double)(clock_monotonic_ns() - server->started_ns) / (double)NS_PER_S;
     cJSON_AddNumberToObject(root, "uptime_seconds", uptime_s);
     cJSON_AddBoolToObject(root, "ready", server_ready(server));
+    cJSON_AddStringToObject(root, "durability", durability_text(server->options, durability));
     cJSON_AddNumberToObject(
         root, "connections", atomic_load_explicit(&server->connections, memory_order_relaxed));
     add_log(server, root);

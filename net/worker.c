@@ -51,6 +51,9 @@ static void register_series(struct worker *worker) {
         if (!buf_ok(&text))
             diag_fatal(EXIT_BAD, "out of memory");
         worker->counts[i].seconds = stats_series(stats, "http_request_duration_seconds", text.data);
+        if (strncmp(name, "/fn/", 4) == 0)
+            worker->counts[i].handler_seconds =
+                stats_series(stats, "lua_handler_seconds", text.data);
         buf_free(&text);
     }
 }
@@ -382,6 +385,8 @@ void worker_count(struct worker *worker, const struct exchange *exchange, uint64
     stats_add(stats, worker->index, id, 1);
     uint64_t took_ns = now_ns > call->started_ns ? now_ns - call->started_ns : 0;
     stats_observe(stats, worker->index, counts->seconds, took_ns);
+    if (call->handler_ns > 0)
+        stats_observe(stats, worker->index, counts->handler_seconds, call->handler_ns);
 }
 
 static void measure_lua(struct worker *worker, uint64_t now_ns) {

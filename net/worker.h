@@ -35,6 +35,7 @@ struct route_counts {
     int code[CODES_CACHED_MAX];
     stats_id id[CODES_CACHED_MAX];
     stats_id seconds;
+    stats_id handler_seconds; /* of routes that are handlers */
 };
 
 struct worker {

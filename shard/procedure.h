@@ -107,7 +107,8 @@ struct call {
     void *attempt; /* the procedure's own */
     struct reply reply;
     enum status outcome; /* ST_OK: reply is the procedure's; else net/ writes the error */
-    unsigned replaced;   /* VM replacements survived */
+    uint64_t handler_ns; /* spent in the procedure, over all attempts; scripts measure it */
+    unsigned replaced;    /* VM replacements survived */
 
     /* ---- set by the coordinator when it is over ---- */
     uint64_t depends_lsn; /* the reply may leave when the durable LSN has reached this */
