@@ -252,9 +252,8 @@ bool value_valid(struct slice value) {
         if (item.kind == VALUE_ARRAY || item.kind == VALUE_MAP) {
             if (!walk_open(&walk, &item))
                 return false;
-        } else if (item.kind == VALUE_STRING && !utf8_valid(item.string))
-            return false;
-        else if (item.kind == VALUE_NULL && walk.depth == 0)
+        } else if ((item.kind == VALUE_STRING && !utf8_valid(item.string)) ||
+                   (item.kind == VALUE_NULL && walk.depth == 0))
             return false;
         if (!check_between(&walk))
             return false;

@@ -1,5 +1,6 @@
 #include "net/labels.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,9 +22,12 @@ static const char *const fixed_names[LABEL_FIXED] = {
 
 /* The label of a pattern, which may be there already; labels->count if memory ran out. */
 static unsigned label_of_pattern(struct labels *labels, struct slice pattern) {
-    for (unsigned i = LABEL_FIXED; i < labels->count; i++)
-        if (slice_equal(slice_of(labels->names[i] + 4, strlen(labels->names[i] + 4)), pattern))
+    for (unsigned i = LABEL_FIXED; i < labels->count; i++) {
+        const char *name = labels->names[i];
+        assert(name);
+        if (slice_equal(slice_of(name + 4, strlen(name + 4)), pattern))
             return i;
+    }
     size_t size = sizeof("/fn/") + pattern.len;
     char *name = malloc(size);
     if (!name)
@@ -59,6 +63,7 @@ no_memory:
 }
 
 void labels_destroy(struct labels *labels) {
+    assert(labels->names || labels->count == 0);
     for (unsigned i = LABEL_FIXED; i < labels->count; i++)
         free((void *)(uintptr_t)labels->names[i]);
     free(labels->names);

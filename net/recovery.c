@@ -77,7 +77,7 @@ static enum status make_shards(struct replay *replay) {
     struct server *server = replay->server;
     if (server->shard_of)
         return ST_OK;
-    server->shard_of = calloc(server->shards, sizeof(*server->shard_of));
+    server->shard_of = calloc(server->shards, sizeof(struct shard *));
     if (!server->shard_of)
         return ST_NOMEM;
     for (unsigned i = 0; i < server->shards; i++) {

@@ -94,7 +94,7 @@ static enum status make_metrics(struct server *server, struct buf *error) {
 /* ---- workers ---- */
 
 static enum status make_workers(struct server *server, struct buf *error) {
-    server->workers = calloc(server->shards, sizeof(*server->workers));
+    server->workers = calloc(server->shards, sizeof(struct worker *));
     for (unsigned i = 0; server->workers && i < server->shards; i++) {
         server->workers[i] = worker_create(server, i);
         if (!server->workers[i])

@@ -20,7 +20,7 @@ static void index_insert(struct txn *txn, struct access *access) {
 static bool index_grow(struct txn *txn) {
     struct access **old = txn->index;
     size_t old_size = txn->index_size;
-    struct access **index = arena_alloc(&txn->arena, 4 * old_size * sizeof *index);
+    struct access **index = arena_alloc(&txn->arena, 4 * old_size * sizeof(struct access *));
     if (!index)
         return false;
     txn->index = index;

@@ -80,12 +80,13 @@ static enum status read_stored(
 
 static enum status read_key(
     struct txn *txn, struct slice key, bool value_wanted, struct slice *value, uint64_t *version) {
-    struct access *access;
+    struct access *access = NULL;
     *version = 0;
     *value = slice_of(NULL, 0);
     enum status status = touch(txn, key, &access);
     if (status != ST_OK)
         return status;
+    assert(access);
     if (access->written) {
         if (!access->deletes)
             *value = access->write;
@@ -113,10 +114,11 @@ bool txn_wrote(struct txn *txn, struct slice key) {
 }
 
 static enum status write_key(struct txn *txn, struct slice key, struct slice value) {
-    struct access *access;
+    struct access *access = NULL;
     enum status status = touch(txn, key, &access);
     if (status != ST_OK)
         return status;
+    assert(access);
     assert(!txn->prepared || access->declared_write); /* else its mark would be missing */
     return access_write(txn, access, value);
 }

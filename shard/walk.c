@@ -228,6 +228,7 @@ static struct batch *batch_after(struct txn_range *range, unsigned shard, struct
         (void)item_at(before, &item, &bytes);
     }
     before->at = at;
+    assert(item.key.data); /* only an exhausted batch may be empty */
     /* the key with a zero byte behind it is its successor in byte order */
     char *bound = arena_alloc(&range->txn->arena, item.key.len + 1);
     struct batch *batch = bound ? batch_make(range, shard, before) : NULL;
