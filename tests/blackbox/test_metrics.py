@@ -1,6 +1,7 @@
 """/metrics: the text format 0.0.4 to the letter, the names of the contract, and numbers that count."""
 
 import math
+import os
 import re
 import unittest
 
@@ -76,6 +77,7 @@ def parse(text):
 
 class Metrics(ServerCase):
     shards = 2
+    app = os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps", "kill.lua")
 
     def read(self):
         response = self.server.request("GET", "/metrics")
