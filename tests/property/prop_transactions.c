@@ -21,6 +21,7 @@ struct mix {
     bool odd_ends;     /* failures, VMs replaced, callers that cannot wait */
     bool sessions;     /* pipelined on few connections */
     bool pressure;     /* deadlines, a full log, no memory */
+    bool flicker;      /* half of the calls only read, the rest put and delete in one go */
 };
 
 static void random_step(struct stage *stage, const struct mix *mix, struct step *step) {
@@ -42,13 +43,31 @@ static void random_step(struct stage *stage, const struct mix *mix, struct step 
     }
 }
 
+/* What a call of `flicker` does: readers that see a key absent, then another transaction's writes
+ * elsewhere, then the key absent again. */
+static void flicker(struct stage *stage, const struct mix *mix, struct stage_call *call) {
+    bool reads = stage_random(stage, 2);
+    call->step_count = 2 + (unsigned)stage_random(stage, 2);
+    for (unsigned i = 0; i < call->step_count; i++) {
+        struct step *step = &call->steps[i];
+        if (reads && step->kind != STEP_RANGE && step->kind != STEP_YIELD)
+            step->kind = STEP_GET;
+        if (!reads) {
+            step->kind = stage_random(stage, 2) ? STEP_SET : STEP_DELETE;
+            step->key = (unsigned)stage_random(stage, mix->keys);
+        }
+    }
+}
+
 static struct stage_call *random_call(struct stage *stage, const struct mix *mix) {
     struct stage_call *call = stage_call_new(stage);
     call->step_count = 1 + (unsigned)stage_random(stage, 6);
     for (unsigned i = 0; i < call->step_count; i++)
         random_step(stage, mix, &call->steps[i]);
+    if (mix->flicker)
+        flicker(stage, mix, call);
     call->declares = stage_random(stage, 20) < mix->declares;
-    call->hints = mix->pressure || stage_random(stage, 2);
+    call->hints = mix->pressure ? HINTS_RIGHT : (enum hints)stage_random(stage, 3);
     call->rolls_back = stage_random(stage, 8) == 0;
     if (mix->odd_ends) {
         call->fails = !call->rolls_back && stage_random(stage, 8) == 0;
@@ -123,6 +142,14 @@ static void declared_transactions_are_strictly_serializable(void **state) {
         "declared");
 }
 
+static void keys_that_come_and_go_are_strictly_serializable(void **state) {
+    (void)state;
+    run_seeds(
+        &(struct mix){
+            .keys = 4, .ranges = 3, .yields = 1, .in_flight = 10, .declares = 1, .flicker = true},
+        "flicker");
+}
+
 static void odd_ends_and_sessions_are_strictly_serializable(void **state) {
     (void)state;
     run_seeds(&(struct mix){.keys = 12,
@@ -154,6 +181,7 @@ int main(void) {
         cmocka_unit_test(ranges_are_strictly_serializable),
         cmocka_unit_test(hot_keys_are_strictly_serializable),
         cmocka_unit_test(declared_transactions_are_strictly_serializable),
+        cmocka_unit_test(keys_that_come_and_go_are_strictly_serializable),
         cmocka_unit_test(odd_ends_and_sessions_are_strictly_serializable),
         cmocka_unit_test(nothing_is_lost_or_half_done_under_pressure),
     };

@@ -415,8 +415,10 @@ static enum status declare_step(
     case STEP_VERSION:
         return txn_declare(txn, key, DECLARE_VERSION);
     case STEP_SET:
-        return call->hints ? txn_declare_value(txn, key, make_value(tag_of(call, index), bytes))
-                           : txn_declare(txn, key, DECLARE_WRITE);
+        if (call->hints == HINTS_NONE)
+            return txn_declare(txn, key, DECLARE_WRITE);
+        return txn_declare_value(
+            txn, key, make_value(tag_of(call, index) + (call->hints == HINTS_WRONG), bytes));
     case STEP_DELETE:
         return txn_declare(txn, key, DECLARE_WRITE);
     case STEP_RANGE: {
@@ -515,7 +517,8 @@ static void deliver_one(struct stage *stage) {
 static void move(struct stage *stage) {
     uint64_t pick = stage_random(stage, 8);
     if (pick == 0 && stage->wal.durable < stage->wal.last) {
-        stage->wal.durable += 1 + stage_random(stage, stage->wal.last - stage->wal.durable);
+        uint64_t unsynced = stage->wal.last - stage->wal.durable;
+        stage->wal.durable += stage_random(stage, 2) ? 1 : 1 + stage_random(stage, unsynced);
     } else if (pick < 5 && stage->queued) {
         deliver_one(stage);
     } else {

@@ -44,12 +44,15 @@ struct seen {
     } items[STAGE_ITEMS_MAX];
 };
 
+/* How well a declaring call guesses the values that it will write. */
+enum hints { HINTS_NONE, HINTS_RIGHT, HINTS_WRONG };
+
 struct stage_call {
     struct call call; /* first */
     struct step steps[STAGE_STEPS_MAX];
     unsigned step_count;
     bool declares;
-    bool hints; /* ... the values too */
+    enum hints hints; /* ... the values too */
     bool rolls_back;
     bool fails;              /* ends with PROC_FAIL and ST_HANDLER */
     bool never_waits;        /* says PROC_RERUN where others wait */
