@@ -133,6 +133,29 @@ static void a_declared_transaction_over_shards_runs_once(void **state) {
     stage_close(stage);
 }
 
+/* A reader sees a key absent, then what another transaction wrote while the key was there for a
+ * moment: that is true only since the delete, so its reply rests on the delete being durable. */
+static void a_key_that_came_and_went_is_not_taken_for_one_that_stayed_away(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 2000; seed++) {
+        unsigned shards = seed % 2 ? 1 : 3;
+        struct stage *stage = stage_open(shards, seed);
+        unsigned key = key_of(stage, 0, 0), near = key_of(stage, shards / 2, key + 1),
+                 far = key_of(stage, shards - 1, near + 1);
+        struct step yield = {.kind = STEP_YIELD}, deletes = {.kind = STEP_DELETE, .key = key};
+        submit(stage, 0, (struct step[]){get(far), get(key), yield, get(near), yield}, 5);
+        struct stage_call *puts = submit(stage, 0, (struct step[]){set(key), set(near)}, 2);
+        struct stage_call *call = stage_call_new(stage);
+        call->steps[0] = deletes;
+        call->steps[1] = set(far);
+        call->step_count = shards == 1 ? 1 : 2;
+        stage_submit_after(stage, call, puts);
+        stage_settle(stage, MOVES_MAX);
+        stage_check_history(stage);
+        stage_close(stage);
+    }
+}
+
 /* Declared walks that turn out longer than announced read on while they hold their marks; writers
  * into them lose until they have the ticket. */
 static void a_prepared_walk_and_the_ticket_holder_do_not_wait_for_each_other(void **state) {
@@ -236,6 +259,7 @@ int main(void) {
         cmocka_unit_test(write_skew_is_refused),
         cmocka_unit_test(a_long_transaction_finishes_among_short_ones),
         cmocka_unit_test(a_declared_transaction_over_shards_runs_once),
+        cmocka_unit_test(a_key_that_came_and_went_is_not_taken_for_one_that_stayed_away),
         cmocka_unit_test(a_prepared_walk_and_the_ticket_holder_do_not_wait_for_each_other),
         cmocka_unit_test(a_batch_of_many_reads_is_bounded_before_it_runs),
         cmocka_unit_test(a_full_log_refuses_writes_and_not_reads),
