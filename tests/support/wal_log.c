@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -146,7 +147,8 @@ void log_replayed_free(struct log_replayed *replayed) {
     *replayed = (struct log_replayed){0};
 }
 
-uint64_t log_publish(struct wal *wal, unsigned producer, uint64_t number, size_t value_bytes) {
+static uint64_t publish(
+    struct wal *wal, unsigned producer, uint64_t number, size_t value_bytes, bool wait) {
     char key[32];
     struct wal_record *record;
     size_t key_bytes = make_key(number, key, sizeof(key));
@@ -156,12 +158,25 @@ uint64_t log_publish(struct wal *wal, unsigned producer, uint64_t number, size_t
         value[i] = value_byte(number, i);
     enum status status =
         wal_reserve(wal, producer, wal_record_bytes(1, key_bytes + value_bytes), &record);
+    while (wait && status == ST_BUSY) {
+        sched_yield();
+        status = wal_reserve(wal, producer, wal_record_bytes(1, key_bytes + value_bytes), &record);
+    }
     assert(status == ST_OK);
     wal_record_put(record, slice_of(key, key_bytes), slice_of(value, value_bytes));
     free(value);
     uint64_t lsn = wal_publish(wal, record);
     wal_kick(wal);
     return lsn;
+}
+
+uint64_t log_publish(struct wal *wal, unsigned producer, uint64_t number, size_t value_bytes) {
+    return publish(wal, producer, number, value_bytes, false);
+}
+
+uint64_t log_publish_patiently(
+    struct wal *wal, unsigned producer, uint64_t number, size_t value_bytes) {
+    return publish(wal, producer, number, value_bytes, true);
 }
 
 /* ---- logs ---- */

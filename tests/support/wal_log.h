@@ -45,6 +45,9 @@ struct wal *log_begin(const struct wal_options *options, struct log_replayed *re
 size_t log_value_bytes(uint64_t number, size_t longest);
 /* Reserves, fills and publishes record number n with a value of value_bytes; returns its LSN. */
 uint64_t log_publish(struct wal *wal, unsigned producer, uint64_t number, size_t value_bytes);
+/* The same, trying again while there is no room yet; for a log with its threads. */
+uint64_t log_publish_patiently(
+    struct wal *wal, unsigned producer, uint64_t number, size_t value_bytes);
 /* Steps both threads' work until nothing is left to do. */
 void log_settle(struct wal *wal);
 
