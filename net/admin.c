@@ -116,8 +116,8 @@ static void register_shards(struct server *server) {
 void admin_register(struct server *server) {
     static const uint64_t seconds[] = {100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000,
         50000000, 100000000, 500000000, 1000000000, 5000000000};
-    static const uint64_t handler_seconds[] = {1000, 2000, 5000, 10000, 20000, 50000, 100000,
-        1000000, 10000000, 100000000, 1000000000};
+    static const uint64_t handler_seconds[] = {
+        1000, 2000, 5000, 10000, 20000, 50000, 100000, 1000000, 10000000, 100000000, 1000000000};
     struct stats *stats = server->stats;
     stats_family(stats, "http_requests_total", STATS_COUNTER,
         "Requests answered, by route pattern and status code.", NULL, 0, 1);

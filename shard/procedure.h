@@ -108,7 +108,7 @@ struct call {
     struct reply reply;
     enum status outcome; /* ST_OK: reply is the procedure's; else net/ writes the error */
     uint64_t handler_ns; /* spent in the procedure, over all attempts; scripts measure it */
-    unsigned replaced;    /* VM replacements survived */
+    unsigned replaced;   /* VM replacements survived */
 
     /* ---- set by the coordinator when it is over ---- */
     uint64_t depends_lsn; /* the reply may leave when the durable LSN has reached this */
