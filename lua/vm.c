@@ -1,6 +1,7 @@
 #include "lua/vm.h"
 
 #include <assert.h>
+#include <setjmp.h>
 #include <stdlib.h>
 
 #include "core/clock.h"
@@ -198,3 +199,14 @@ void script_attempt_put(struct attempt *attempt) {
     attempt->next_free = vm->free_attempts;
     vm->free_attempts = attempt;
 }
+
+#ifdef __SANITIZE_THREAD__
+/* Debian's liblua throws by way of glibc's __longjmp_chk, which gcc 12's ThreadSanitizer does not
+ * know: each Lua error would leave the C functions it left on the sanitizer's own stack for good,
+ * until that is full (65,535 frames, then "CHECK failed: sanitizer_stackdepot.cpp"). longjmp it
+ * knows. */
+__attribute__((visibility("default"))) _Noreturn void __longjmp_chk(jmp_buf target, int value);
+void __longjmp_chk(jmp_buf target, int value) {
+    longjmp(target, value);
+}
+#endif
