@@ -94,7 +94,9 @@ class Connection:
         """A plain HTTP/1.1 request. A body that is no bytes is sent as JSON."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        lines = ["%s %s HTTP/1.1" % (method, target), "Host: %s:%d" % self.address[:2]]
+        host, port = self.address[:2]
+        lines = ["%s %s HTTP/1.1" % (method, target),
+                 "Host: %s:%d" % ("[%s]" % host if ":" in host else host, port)]
         lines += ["%s: %s" % field for field in headers]
         if body is not None:
             lines.append("Content-Length: %d" % len(body))
@@ -236,8 +238,11 @@ class Server:
             self.admin = self.address
         while ready:
             with Connection(self.admin) as connection:
-                if connection.request("GET", "/readyz").status == 200:
+                response = connection.request("GET", "/readyz")
+                if response.status == 200:
                     break
+                if response.status != 503:
+                    self.fail("not ready but %r" % response)
             if time.monotonic() > deadline:
                 self.fail("not ready within %d s" % START_SECONDS)
             time.sleep(0.01)
