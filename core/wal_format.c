@@ -39,9 +39,10 @@
 #include "core/wal_format.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdio.h>
 #include <xxhash.h>
+
+#include "core/bytes.h"
 
 enum {
     HEADER_VERSION = 8,
@@ -67,39 +68,6 @@ _Static_assert(sizeof(magic) == HEADER_VERSION, "the version follows the magic")
 _Static_assert(RECORD_DURABLE + 8 == WAL_RECORD_HEADER_BYTES, "operations follow D");
 _Static_assert(WAL_BLOCK_BYTES % WAL_ALIGN_BYTES == 0, "a block is a place for a record");
 _Static_assert(WAL_RECORD_HEADER_BYTES % WAL_ALIGN_BYTES == 0, "an empty record is aligned");
-
-static void put_u16(unsigned char *at, uint16_t number) {
-    number = htole16(number);
-    memcpy(at, &number, sizeof(number));
-}
-
-static void put_u32(unsigned char *at, uint32_t number) {
-    number = htole32(number);
-    memcpy(at, &number, sizeof(number));
-}
-
-static void put_u64(unsigned char *at, uint64_t number) {
-    number = htole64(number);
-    memcpy(at, &number, sizeof(number));
-}
-
-static uint16_t get_u16(const unsigned char *at) {
-    uint16_t number;
-    memcpy(&number, at, sizeof(number));
-    return le16toh(number);
-}
-
-static uint32_t get_u32(const unsigned char *at) {
-    uint32_t number;
-    memcpy(&number, at, sizeof(number));
-    return le32toh(number);
-}
-
-static uint64_t get_u64(const unsigned char *at) {
-    uint64_t number;
-    memcpy(&number, at, sizeof(number));
-    return le64toh(number);
-}
 
 /* ---- segments ---- */
 
