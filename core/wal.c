@@ -127,6 +127,7 @@ void wal_read_numbers(const struct wal *wal, struct wal_numbers *numbers) {
     numbers->syncs = atomic_load_explicit(&wal->syncs, memory_order_relaxed);
     numbers->segments = atomic_load_explicit(&wal->segments, memory_order_relaxed);
     numbers->first_lsn = atomic_load_explicit(&wal->first_lsn, memory_order_relaxed);
+    numbers->replayed_bytes = wal->replayed_bytes;
     numbers->disk_full = atomic_load_explicit(&wal->disk_full, memory_order_relaxed);
 }
 

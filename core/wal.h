@@ -31,7 +31,10 @@ struct wal_options {
     unsigned ring_slots; /* a power of two: records between publish and write; 0 = 65536 */
     size_t ring_bytes;   /* bytes reserved or published and not yet written; 0 = 256 MiB or more */
     uint64_t salt;       /* of an empty directory (wal_read_salt); 0 = a fresh one */
-    uint64_t snapshot_lsn; /* the newest snapshot holds all up to here; 0 = there is none */
+    /* Replay begins behind this LSN: a snapshot holds all up to here; 0 = there is none. */
+    uint64_t snapshot_lsn;
+    /* The log must reach this LSN: snapshots, also unreadable ones, say that it did. */
+    uint64_t snapshot_applied;
     /* Called by the log thread after a sync for each producer that asked for it (wal_announce). */
     void (*wake)(void *ctx, unsigned producer);
     void *wake_ctx;
@@ -57,11 +60,11 @@ struct wal_replay {
     void (*progress)(void *ctx, uint64_t bytes_done, uint64_t bytes_total); /* may be NULL */
 };
 
-/* Opens the log in a directory that the caller has locked: reads all segments, cuts a torn end,
- * refuses damage, replays, syncs what it replayed. *wal is set before replay's first call, and NULL
- * if the open fails in the end. ST_OK; ST_CORRUPT, ST_INVALID (unknown format version), ST_IO,
- * ST_NOMEM, with file, offset and LSN in error; a status of replay's own. After ST_OK nothing is
- * written yet: wal_start does that. */
+/* Opens the log in a directory that the caller has locked: reads the segments with records behind
+ * snapshot_lsn, cuts a torn end, refuses damage and gaps, replays, syncs what it replayed. *wal is
+ * set before replay's first call, and NULL if the open fails in the end. ST_OK; ST_CORRUPT,
+ * ST_INVALID (unknown format version), ST_IO, ST_NOMEM, with file, offset and LSN in error; a
+ * status of replay's own. After ST_OK nothing is written yet: wal_start does that. */
 MUST_USE enum status wal_open(const struct wal_options *options, const struct wal_replay *replay,
     struct wal **wal, struct buf *error);
 /* The salt of the data directory; also the seed of the key hash. Known before replay's first call.
@@ -70,6 +73,12 @@ uint64_t wal_salt(const struct wal *wal);
 /* The salt alone, before wal_open: of an existing directory, or fresh for an empty one (to be
  * passed on in options.salt: a directory's first segment is only created by wal_start). Never 0. */
 MUST_USE enum status wal_read_salt(const char *dir, uint64_t *salt, struct buf *error);
+
+/* Makes a log in a directory without one, that goes on behind this LSN: an empty segment. For a
+ * snapshot that came from elsewhere. ST_OK; ST_INVALID (path too long), ST_DISK_FULL, ST_NOMEM,
+ * ST_IO. */
+MUST_USE enum status wal_create_behind(
+    const char *dir, uint64_t salt, uint64_t last_lsn, struct buf *error);
 
 /* Opens the active segment and starts the log thread and the thread that prepares segments. A full
  * disk does not stop it: then no reservation is admitted until there is room. ST_OK; ST_IO,
@@ -123,13 +132,19 @@ uint64_t wal_announce(struct wal *wal, unsigned producer);
  */
 void wal_request_sync(struct wal *wal);
 
+/* Removes the segments of which no record is behind this LSN, oldest first, and syncs the
+ * directory; the newest one always stays. Any thread, one at a time. ST_OK; ST_NOMEM, ST_IO: some
+ * may be gone, which does no harm. */
+MUST_USE enum status wal_trim(struct wal *wal, uint64_t lsn, struct buf *error);
+
 /* ---- numbers for metrics and status: any thread; relaxed ---- */
 
 struct wal_numbers {
     uint64_t records, bytes, syncs;
-    uint64_t segments;  /* files there are */
-    uint64_t first_lsn; /* of the oldest segment */
-    bool disk_full;     /* reservations fail for lack of disk space */
+    uint64_t segments;       /* files there are */
+    uint64_t first_lsn;      /* of the oldest segment */
+    uint64_t replayed_bytes; /* of the records behind the snapshot, when the log was opened */
+    bool disk_full;          /* reservations fail for lack of disk space */
 };
 void wal_read_numbers(const struct wal *wal, struct wal_numbers *numbers);
 

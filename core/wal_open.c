@@ -36,9 +36,8 @@
 #define PROGRESS_BYTES ((uint64_t)8 << 20)
 
 struct found {
-    const char *report_in; /* the directory whose stray files are to be reported; NULL: none */
-    uint64_t *first_lsns;  /* ascending */
-    size_t count, cap;
+    uint64_t *first_lsns; /* ascending */
+    size_t count;
 };
 
 struct replay {
@@ -52,53 +51,7 @@ struct replay {
 
 #define LLU(number) ((unsigned long long)(number))
 
-/* ---- finding segments ---- */
-
-static bool is_ours(const char *name) {
-    size_t len = strlen(name);
-    bool temporary = len > 4 && strcmp(name + len - 4, ".tmp") == 0;
-    unsigned long long lsn;
-    int end = 0;
-    bool snapshot =
-        sscanf(name, "snapshot-%20llu.snap%n", &lsn, &end) == 1 && name[end] == '\0' && end > 0;
-    return temporary || snapshot || strcmp(name, "LOCK") == 0;
-}
-
-static enum status note_name(void *ctx, const char *name) {
-    struct found *found = ctx;
-    uint64_t first_lsn;
-    if (!wal_segment_name_parse(name, &first_lsn)) {
-        if (found->report_in && !is_ours(name))
-            diag(DIAG_WARN, "%s: stray file %s is left alone", found->report_in, name);
-        return ST_OK;
-    }
-    if (found->count == found->cap) {
-        size_t cap = found->cap ? 2 * found->cap : 64;
-        uint64_t *grown = realloc(found->first_lsns, cap * sizeof(*grown));
-        if (!grown)
-            return ST_NOMEM;
-        found->first_lsns = grown;
-        found->cap = cap;
-    }
-    found->first_lsns[found->count++] = first_lsn;
-    return ST_OK;
-}
-
-static int compare_lsn(const void *left, const void *right) {
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
-}
-
-static enum status find_segments(const char *dir, struct found *found, struct buf *error) {
-    enum status status = disk_list(dir, note_name, found);
-    if (status != ST_OK) {
-        buf_printf(error, "%s: cannot be read: %s", dir, strerror(errno));
-        return status == ST_NOMEM ? ST_NOMEM : ST_IO;
-    }
-    if (found->count)
-        qsort(found->first_lsns, found->count, sizeof(*found->first_lsns), compare_lsn);
-    return ST_OK;
-}
+/* ---- segments ---- */
 
 static enum status join_path(const char *dir, const char *name, char *path, struct buf *error) {
     int len = snprintf(path, DISK_PATH_BYTES_MAX, "%s/%s", dir, name);
@@ -151,23 +104,28 @@ static enum status fresh_salt(uint64_t *salt, struct buf *error) {
     return ST_OK;
 }
 
+/* The newest segment is always needed; an older one may be of no use any more. */
+static enum status newest_salt(
+    const char *dir, const struct found *found, uint64_t *salt, struct buf *error) {
+    char name[WAL_NAME_BYTES], path[DISK_PATH_BYTES_MAX];
+    struct wal_reader reader;
+    uint64_t first_lsn = found->first_lsns[found->count - 1];
+    wal_segment_name(first_lsn, name);
+    enum status status = join_path(dir, name, path, error);
+    if (status == ST_OK)
+        status = open_segment(&reader, path, first_lsn, error);
+    if (status != ST_OK)
+        return status;
+    *salt = reader.header.salt;
+    wal_reader_close(&reader);
+    return ST_OK;
+}
+
 enum status wal_read_salt(const char *dir, uint64_t *salt, struct buf *error) {
-    struct found found = {0};
-    enum status status = find_segments(dir, &found, error);
-    if (status == ST_OK && found.count == 0) {
-        status = fresh_salt(salt, error);
-    } else if (status == ST_OK) {
-        char name[WAL_NAME_BYTES], path[DISK_PATH_BYTES_MAX];
-        struct wal_reader reader;
-        wal_segment_name(found.first_lsns[0], name);
-        status = join_path(dir, name, path, error);
-        if (status == ST_OK)
-            status = open_segment(&reader, path, found.first_lsns[0], error);
-        if (status == ST_OK) {
-            *salt = reader.header.salt;
-            wal_reader_close(&reader);
-        }
-    }
+    struct found found;
+    enum status status = wal_list_segments(dir, false, &found.first_lsns, &found.count, error);
+    if (status == ST_OK)
+        status = found.count ? newest_salt(dir, &found, salt, error) : fresh_salt(salt, error);
     free(found.first_lsns);
     return status;
 }
@@ -225,9 +183,12 @@ static enum status replay_records(struct replay *replay, struct wal_reader *read
     const unsigned char *record;
     enum status status;
     while ((status = wal_reader_next(reader, &head, &record)) == ST_OK) {
-        status = replay_record(replay, reader->offset - head.bytes, &head, record);
-        if (status != ST_OK)
-            return status;
+        if (head.lsn > replay->wal->options.snapshot_lsn) {
+            status = replay_record(replay, reader->offset - head.bytes, &head, record);
+            if (status != ST_OK)
+                return status;
+            replay->wal->replayed_bytes += head.bytes;
+        }
         replay->last_lsn = head.lsn;
         tell_progress(replay, replay->bytes_done + reader->offset);
     }
@@ -299,14 +260,21 @@ static enum status settle_end(struct replay *replay, struct wal_reader *reader, 
     return status == ST_OK || status == ST_NOMEM ? status : ST_IO;
 }
 
+/* The highest LSN of which a snapshot may hold something: N. */
+static uint64_t snapshot_end(const struct wal *wal) {
+    const struct wal_options *options = &wal->options;
+    return options->snapshot_applied > options->snapshot_lsn ? options->snapshot_applied
+                                                             : options->snapshot_lsn;
+}
+
 /* The last segment has been read up to its last readable record: what is behind it? */
 static enum status judge_end(struct replay *replay, struct wal_reader *reader) {
     uint64_t dirty;
     enum status status = wal_reader_find_nonzero(reader, reader->offset, &dirty);
     if (status != ST_OK)
         return read_failed(replay, reader, status);
-    if (replay->wal->options.snapshot_lsn > replay->last_lsn)
-        return refuse(replay, reader, "the snapshot of", replay->wal->options.snapshot_lsn);
+    if (snapshot_end(replay->wal) >= reader->next_lsn)
+        return refuse(replay, reader, "a snapshot up to", snapshot_end(replay->wal));
     if (dirty < reader->size) {
         struct wal_record_head behind;
         uint64_t offset;
@@ -357,8 +325,8 @@ static enum status replay_segment(
     return status;
 }
 
-static enum status sum_sizes(struct replay *replay, const struct found *found) {
-    for (size_t i = 0; i < found->count; i++) {
+static enum status sum_sizes(struct replay *replay, const struct found *found, size_t needed) {
+    for (size_t i = needed; i < found->count; i++) {
         char name[WAL_NAME_BYTES];
         struct disk_file *file;
         uint64_t bytes = 0;
@@ -380,17 +348,19 @@ static enum status sum_sizes(struct replay *replay, const struct found *found) {
 
 static enum status replay_all(struct replay *replay, const struct found *found) {
     struct wal *wal = replay->wal;
-    if (found->count == 0 && wal->options.snapshot_lsn > 0) {
+    if (found->count == 0 && snapshot_end(wal) > 0) {
         buf_printf(replay->error,
-            "%s: damaged: no log segment is there, but the snapshot of LSN %llu goes on in one",
-            wal->dir, LLU(wal->options.snapshot_lsn));
+            "%s: damaged: no log segment is there, but a snapshot up to LSN %llu goes on in one",
+            wal->dir, LLU(snapshot_end(wal)));
         return ST_CORRUPT;
     }
-    enum status status = sum_sizes(replay, found);
-    /* What the snapshot holds may be before the oldest segment. */
+    /* What the snapshot holds may be before the oldest segment, or in segments that are there
+     * still because the snapshot before this one needs them. */
+    size_t needed = wal_first_needed(found->first_lsns, found->count, wal->options.snapshot_lsn);
+    enum status status = sum_sizes(replay, found, needed);
     replay->last_lsn = wal->options.snapshot_lsn;
-    for (size_t i = 0; status == ST_OK && i < found->count; i++)
-        status = replay_segment(replay, found->first_lsns[i], i == 0, i + 1 == found->count);
+    for (size_t i = needed; status == ST_OK && i < found->count; i++)
+        status = replay_segment(replay, found->first_lsns[i], i == needed, i + 1 == found->count);
     if (status != ST_OK)
         return status;
     wal->before_lsn = replay->last_lsn;
@@ -405,7 +375,7 @@ static enum status replay_all(struct replay *replay, const struct found *found) 
 
 static enum status set_salt(struct wal *wal, const struct found *found, struct buf *error) {
     if (found->count > 0)
-        return wal_read_salt(wal->dir, &wal->salt, error);
+        return newest_salt(wal->dir, found, &wal->salt, error);
     wal->salt = wal->options.salt;
     return wal->salt ? ST_OK : fresh_salt(&wal->salt, error);
 }
@@ -458,10 +428,8 @@ enum status wal_open(const struct wal_options *options, const struct wal_replay 
     struct found found = {0};
     *out = NULL;
     enum status status = create(options, &wal, error);
-    if (status == ST_OK) {
-        found.report_in = wal->dir;
-        status = find_segments(wal->dir, &found, error);
-    }
+    if (status == ST_OK)
+        status = wal_list_segments(wal->dir, true, &found.first_lsns, &found.count, error);
     if (status == ST_OK)
         status = set_salt(wal, &found, error);
     if (status == ST_OK) {

@@ -47,6 +47,7 @@ struct wal {
     uint64_t salt;
     uint64_t segment_bytes;
     bool relaxed; /* replies do not wait for the sync */
+    uint64_t replayed_bytes;
 
     /* ---- any thread ---- */
     struct wal_ring ring;

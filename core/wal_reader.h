@@ -13,6 +13,16 @@
 #include "core/disk.h"
 #include "core/wal_format.h"
 
+/* The first LSNs of a directory's segments, ascending; to be freed with free. report: files of
+ * which concave knows nothing are told to the operator. ST_OK; ST_NOMEM, ST_IO with a sentence in
+ * error.
+ */
+MUST_USE enum status wal_list_segments(
+    const char *dir, bool report, uint64_t **first_lsns, size_t *count, struct buf *error);
+/* Which of them is the first that may have records behind this LSN: the index of the last one that
+ * begins at lsn + 1 or before; 0 if there is none. */
+size_t wal_first_needed(const uint64_t *first_lsns, size_t count, uint64_t lsn);
+
 struct wal_reader {
     struct disk_file *file;
     uint64_t size; /* of the file */
