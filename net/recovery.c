@@ -4,23 +4,32 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/hash.h"
+#include "net/feed.h"
 #include "net/worker.h"
 
 /* Calls in flight on a shard; past it requests are answered 503. */
 #define CALLS_MAX 32768u
-/* Between two looks for a signal, operations; between two lines of progress, time. */
+/* Between two looks for a signal, keys and operations; between two lines of progress, time. */
 #define OPERATIONS_PER_LOOK 4096u
-#define PROGRESS_NS (2 * NS_PER_S)
+#define PROGRESS_NS (NS_PER_S + NS_PER_S / 20)
 
-struct replay {
+/* What a loader thread is to do with an item of the feed; beside enum wal_op. */
+enum { LOAD_BEGIN = 16, LOAD_ADD, LOAD_END };
+
+struct recovery {
     struct server *server;
+    struct feed *feed;
     uint64_t hash_seed;
-    uint64_t operations;
+    uint64_t keys;       /* of the snapshot at hand */
+    uint64_t looks;      /* what came in, for the look at signals */
+    uint64_t operations; /* of the log */
     uint64_t last_line_ns;
-    struct buf *error;
+    uint64_t last_line_bytes;
+    const char *last_line_of;
 };
 
 void recovery_stop_signals(sigset_t *signals) {
@@ -51,7 +60,6 @@ static enum status make_shard(
         .index = index,
         .shards = server->shards,
         .slots = &server->slots,
-        .wal = server->wal,
         .stats = server->stats,
         .hash_seed = hash_seed,
         .random_seed = random_seed,
@@ -71,26 +79,54 @@ static enum status make_shard(
     return shard_create(&shard, &server->shard_of[index]);
 }
 
-/* The shards need the log, and replay needs the shards: they are made when the log is first known.
- */
-static enum status make_shards(struct replay *replay) {
-    struct server *server = replay->server;
-    if (server->shard_of)
-        return ST_OK;
+static void destroy_shards(struct server *server) {
+    for (unsigned i = 0; server->shard_of && i < server->shards; i++)
+        if (server->shard_of[i])
+            shard_destroy(server->shard_of[i]);
+    free(server->shard_of);
+    server->shard_of = NULL;
+}
+
+static enum status make_shards(struct server *server, uint64_t hash_seed) {
     server->shard_of = calloc(server->shards, sizeof(struct shard *));
     if (!server->shard_of)
         return ST_NOMEM;
     for (unsigned i = 0; i < server->shards; i++) {
         uint64_t random_seed = clock_monotonic_ns() + i;
         (void)!getrandom(&random_seed, sizeof(random_seed), 0);
-        enum status status = make_shard(server, i, replay->hash_seed, random_seed);
+        enum status status = make_shard(server, i, hash_seed, random_seed);
         if (status != ST_OK)
             return status;
     }
     return ST_OK;
 }
 
-/* ---- replay ---- */
+/* ---- loader threads ---- */
+
+static enum status take(void *ctx, const struct feed_item *item) {
+    const struct recovery *recovery = ctx;
+    struct shard *shard = recovery->server->shard_of[item->shard];
+    switch (item->op) {
+    case LOAD_BEGIN:
+        return shard_load_begin(shard, (size_t)item->lsn);
+    case LOAD_ADD:
+        return shard_load_add(shard, item->key, item->hash, item->value, item->lsn);
+    case LOAD_END:
+        shard_load_end(shard);
+        return ST_OK;
+    default:
+        return shard_replay(
+            shard, item->lsn, (enum wal_op)item->op, item->key, item->hash, item->value);
+    }
+}
+
+/* This thread reads, checks and hashes, so one loader a core is enough, whatever the shards. */
+static unsigned loader_threads(const struct server *server) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 0 && (unsigned long)cores < server->shards ? (unsigned)cores : server->shards;
+}
+
+/* ---- what is read ---- */
 
 static bool told_to_stop(void) {
     sigset_t signals;
@@ -98,41 +134,89 @@ static bool told_to_stop(void) {
     return sigtimedwait(&signals, NULL, &(struct timespec){0}) > 0;
 }
 
+static enum status for_each_shard(struct recovery *recovery, unsigned op, uint64_t number) {
+    enum status status = ST_OK;
+    for (unsigned i = 0; status == ST_OK && i < recovery->server->shards; i++)
+        status = feed_add(recovery->feed, &(struct feed_item){.shard = i, .op = op, .lsn = number});
+    return status;
+}
+
+static enum status begin(void *ctx, uint64_t salt, uint64_t keys) {
+    struct recovery *recovery = ctx;
+    struct server *server = recovery->server;
+    recovery->hash_seed = salt;
+    recovery->keys = keys;
+    /* What a damaged snapshot brought, loaders have in hand, perhaps. */
+    feed_destroy(recovery->feed);
+    recovery->feed = NULL;
+    destroy_shards(server);
+    enum status status = make_shards(server, salt);
+    if (status == ST_OK)
+        status = feed_create(loader_threads(server), take, recovery, &recovery->feed);
+    if (status == ST_OK && keys > 0)
+        status = for_each_shard(recovery, LOAD_BEGIN, keys / server->shards);
+    return status;
+}
+
+static enum status add(
+    struct recovery *recovery, unsigned op, uint64_t lsn, struct slice key, struct slice value) {
+    if (++recovery->looks % OPERATIONS_PER_LOOK == 0 && told_to_stop())
+        return ST_CLOSED;
+    uint64_t hash = hash_key(key, recovery->hash_seed);
+    struct feed_item item = {
+        .shard = slots_shard(&recovery->server->slots, hash),
+        .op = op,
+        .lsn = lsn,
+        .hash = hash,
+        .key = key,
+        .value = value,
+    };
+    return feed_add(recovery->feed, &item);
+}
+
+static enum status load(void *ctx, const struct snapshot_item *item) {
+    return add(ctx, LOAD_ADD, item->version, item->key, item->value);
+}
+
+static enum status loaded(void *ctx) {
+    struct recovery *recovery = ctx;
+    return recovery->keys > 0 ? for_each_shard(recovery, LOAD_END, 0) : ST_OK;
+}
+
 static enum status apply(
     void *ctx, uint64_t lsn, enum wal_op op, struct slice key, struct slice value) {
-    struct replay *replay = ctx;
-    struct server *server = replay->server;
-    enum status status = make_shards(replay);
-    if (status != ST_OK)
-        return status;
-    if (++replay->operations % OPERATIONS_PER_LOOK == 0 && told_to_stop())
-        return ST_CLOSED;
+    struct recovery *recovery = ctx;
+    recovery->operations++;
     if (op == WAL_FIRST_RUN) {
-        server->first_run_done = true;
+        recovery->server->first_run_done = true;
         return ST_OK;
     }
-    uint64_t hash = hash_key(key, replay->hash_seed);
-    struct shard *shard = server->shard_of[slots_shard(&server->slots, hash)];
-    return shard_replay(shard, lsn, op, key, hash, value);
+    return add(recovery, op, lsn, key, value);
 }
 
-static void progress(void *ctx, uint64_t bytes_done, uint64_t bytes_total) {
-    struct replay *replay = ctx;
+static void progress(void *ctx, const char *what, uint64_t bytes_done, uint64_t bytes_total) {
+    struct recovery *recovery = ctx;
     uint64_t now_ns = clock_monotonic_ns();
-    if (now_ns - replay->last_line_ns < PROGRESS_NS)
+    if (recovery->last_line_of != what) {
+        recovery->last_line_of = what;
+        recovery->last_line_bytes = 0;
+    }
+    uint64_t passed_ns = now_ns - recovery->last_line_ns;
+    if (passed_ns < PROGRESS_NS)
         return;
-    replay->last_line_ns = now_ns;
-    diag(DIAG_INFO, "recovery: %" PRIu64 " of %" PRIu64 " MiB of the log read", bytes_done >> 20,
-        bytes_total >> 20);
+    uint64_t bytes = bytes_done - recovery->last_line_bytes;
+    recovery->last_line_ns = now_ns;
+    recovery->last_line_bytes = bytes_done;
+    diag(DIAG_INFO, "recovery: %s: %" PRIu64 " of %" PRIu64 " MiB read, %.0f MiB/s", what,
+        bytes_done >> 20, bytes_total >> 20,
+        (double)bytes / (1 << 20) / ((double)passed_ns / (double)NS_PER_S));
 }
 
-enum status recovery_run(struct server *server, struct buf *error) {
+/* ---- all of it ---- */
+
+static enum status restore_all(struct recovery *recovery, struct buf *error) {
+    struct server *server = recovery->server;
     const struct options *options = server->options;
-    uint64_t begun_ns = clock_monotonic_ns();
-    struct replay replay = {.server = server, .last_line_ns = begun_ns};
-    enum status status = wal_read_salt(options->data, &replay.hash_seed, error);
-    if (status != ST_OK)
-        return status;
     struct wal_options wal = {
         .dir = options->data,
         .segment_bytes = options->wal_segment_bytes,
@@ -140,16 +224,49 @@ enum status recovery_run(struct server *server, struct buf *error) {
         .interval_ms = options->interval_ms,
         .batch_delay_us = options->wal_batch_delay_us,
         .producers = server->shards,
-        .salt = replay.hash_seed,
         .wake = wake,
         .wake_ctx = server,
         .synced = synced,
         .synced_ctx = server,
     };
-    struct wal_replay callbacks = {.ctx = &replay, .apply = apply, .progress = progress};
-    status = wal_open(&wal, &callbacks, &server->wal, error);
+    struct restore restore = {
+        .ctx = recovery,
+        .begin = begin,
+        .load = load,
+        .loaded = loaded,
+        .apply = apply,
+        .progress = progress,
+    };
+    enum status status = restore_run(&wal, &restore, &server->wal, &server->restored, error);
     if (status == ST_OK)
-        status = make_shards(&replay);
+        status = feed_flush(recovery->feed);
+    feed_destroy(recovery->feed);
+    recovery->feed = NULL;
+    return status;
+}
+
+static void tell_what_was_restored(const struct recovery *recovery, uint64_t begun_ns) {
+    const struct server *server = recovery->server;
+    const struct snapshot_info *snapshot = &server->restored.snapshot;
+    uint64_t ms = (clock_monotonic_ns() - begun_ns) / NS_PER_MS;
+    if (server->restored.has_snapshot)
+        diag(DIAG_INFO,
+            "recovery: %" PRIu64 " keys of the snapshot of LSN %" PRIu64 " and %" PRIu64
+            " operations up to LSN %" PRIu64 " in %" PRIu64 " ms",
+            snapshot->keys, snapshot->lsn, recovery->operations, wal_last_lsn(server->wal), ms);
+    else
+        diag(DIAG_INFO, "recovery: %" PRIu64 " operations up to LSN %" PRIu64 " in %" PRIu64 " ms",
+            recovery->operations, wal_last_lsn(server->wal), ms);
+}
+
+enum status recovery_run(struct server *server, struct buf *error) {
+    uint64_t begun_ns = clock_monotonic_ns();
+    struct recovery recovery = {.server = server, .last_line_ns = begun_ns};
+    enum status status = restore_all(&recovery, error);
+    for (unsigned i = 0; status == ST_OK && i < server->shards; i++)
+        shard_set_wal(server->shard_of[i], server->wal);
+    if (status == ST_OK && server->restored.snapshot.first_run)
+        server->first_run_done = true;
     if (status == ST_OK)
         status = wal_start(server->wal, error);
     if (status != ST_OK) {
@@ -158,18 +275,12 @@ enum status recovery_run(struct server *server, struct buf *error) {
         recovery_undo(server);
         return status;
     }
-    diag(DIAG_INFO, "recovery: %" PRIu64 " operations up to LSN %" PRIu64 " in %" PRIu64 " ms",
-        replay.operations, wal_last_lsn(server->wal),
-        (clock_monotonic_ns() - begun_ns) / NS_PER_MS);
+    tell_what_was_restored(&recovery, begun_ns);
     return ST_OK;
 }
 
 void recovery_undo(struct server *server) {
-    for (unsigned i = 0; server->shard_of && i < server->shards; i++)
-        if (server->shard_of[i])
-            shard_destroy(server->shard_of[i]);
-    free(server->shard_of);
-    server->shard_of = NULL;
+    destroy_shards(server);
     if (server->wal)
         wal_close(server->wal);
     server->wal = NULL;

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "core/restore.h"
 #include "core/slots.h"
 #include "core/stats.h"
 #include "core/wal.h"
@@ -45,7 +46,8 @@ struct server {
     /* ---- set by recovery ---- */
     struct wal *wal;
     struct shard **shard_of;               /* by index */
-    bool first_run_done;                   /* the log has its marker */
+    bool first_run_done;                   /* snapshot or log has its marker */
+    struct restored restored;              /* from what */
     stats_id fsync_seconds, batch_records; /* the log thread's */
     struct shard_gauge *gauges;            /* of admin.c, by shard */
 

@@ -133,6 +133,39 @@ void shard_destroy(struct shard *shard) {
     free(shard);
 }
 
+/* ---- recovery ---- */
+
+/* What the shard holds, for whoever looks at it from outside. */
+static void publish_load(struct shard *shard) {
+    struct shard_load *load = &shard->options.peers->load[shard->index];
+    atomic_store_explicit(&load->keys, treap_count(shard->treap), memory_order_relaxed);
+    atomic_store_explicit(&load->bytes, treap_bytes(shard->treap), memory_order_relaxed);
+}
+
+static enum status put(
+    struct treap *treap, struct slice key, uint64_t hash, struct slice value, uint64_t version) {
+    struct treap_staged staged;
+    enum status status = treap_stage_put(treap, key, hash, value, &staged);
+    if (status == ST_OK)
+        treap_install_put(treap, &staged, version);
+    return status;
+}
+
+enum status shard_load_begin(struct shard *shard, size_t keys) {
+    (void)keys;
+    assert(treap_count(shard->treap) == 0);
+    return ST_OK;
+}
+
+enum status shard_load_add(struct shard *shard, struct slice key, uint64_t hash, struct slice value,
+    uint64_t version) {
+    return put(shard->treap, key, hash, value, version);
+}
+
+void shard_load_end(struct shard *shard) {
+    publish_load(shard);
+}
+
 enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op, struct slice key,
     uint64_t hash, struct slice value) {
     const struct treap_node *node = treap_find(shard->treap, key, hash);
@@ -141,17 +174,19 @@ enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op, stru
     if (op == WAL_DELETE) {
         (void)treap_delete(shard->treap, key, hash, lsn);
     } else {
-        struct treap_staged staged;
-        enum status status = treap_stage_put(shard->treap, key, hash, value, &staged);
+        enum status status = put(shard->treap, key, hash, value, lsn);
         if (status != ST_OK)
             return status;
-        treap_install_put(shard->treap, &staged, lsn);
     }
-    struct shard_load *load = &shard->options.peers->load[shard->index];
-    atomic_store_explicit(&load->keys, treap_count(shard->treap), memory_order_relaxed);
-    atomic_store_explicit(&load->bytes, treap_bytes(shard->treap), memory_order_relaxed);
+    publish_load(shard);
     return ST_OK;
 }
+
+void shard_set_wal(struct shard *shard, struct wal *wal) {
+    shard->options.wal = wal;
+}
+
+/* ---- serving ---- */
 
 void shard_set_vm(struct shard *shard, struct script_vm *vm) {
     shard->vm = vm;

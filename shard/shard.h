@@ -60,10 +60,22 @@ MUST_USE enum status shard_create(const struct shard_options *options, struct sh
 /* Nothing may be in flight. */
 void shard_destroy(struct shard *shard);
 
-/* Recovery, before the shard's thread touches its data: applies one operation of the log. ST_OK;
+/* ---- Recovery, before the shard's thread touches its data; one thread at a time ---- */
+
+/* Loads a snapshot into an empty shard: about this many keys, added in ascending order. ST_OK;
  * ST_NOMEM. */
+MUST_USE enum status shard_load_begin(struct shard *shard, size_t keys);
+MUST_USE enum status shard_load_add(struct shard *shard, struct slice key, uint64_t hash,
+    struct slice value, uint64_t version);
+void shard_load_end(struct shard *shard);
+/* Applies one operation of the log. ST_OK; ST_NOMEM. */
 MUST_USE enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op,
     struct slice key, uint64_t hash, struct slice value);
+
+/* The log that commits go to, if it was not known yet at shard_create. */
+void shard_set_wal(struct shard *shard, struct wal *wal);
+
+/* ---- Serving ---- */
 
 /* The VM in which calls of scripts start from now on (NULL: none). */
 void shard_set_vm(struct shard *shard, struct script_vm *vm);
