@@ -115,6 +115,11 @@ enum status wal_reader_next(
     return status == ST_NOT_FOUND ? ST_END : status;
 }
 
+enum status wal_reader_refresh(struct wal_reader *reader) {
+    reader->window_len = 0;
+    return disk_size(reader->file, &reader->size);
+}
+
 enum status wal_reader_find_durable(
     struct wal_reader *reader, uint64_t lsn, struct wal_record_head *head, uint64_t *offset) {
     const unsigned char *record;

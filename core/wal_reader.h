@@ -49,6 +49,10 @@ void wal_reader_close(struct wal_reader *reader);
 MUST_USE enum status wal_reader_next(
     struct wal_reader *reader, struct wal_record_head *head, const unsigned char **record);
 
+/* Forgets what was read ahead and asks for the file's size again, where another process may be
+ * writing. ST_OK; ST_IO. */
+MUST_USE enum status wal_reader_refresh(struct wal_reader *reader);
+
 /* After ST_END: looks behind the end for a readable record which says that `lsn` was durable.
  * ST_OK and that record's head and place; ST_NOT_FOUND; ST_IO, ST_NOMEM. */
 MUST_USE enum status wal_reader_find_durable(
