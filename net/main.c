@@ -7,6 +7,7 @@
 #include "lua/script.h"
 #include "net/options.h"
 #include "net/server.h"
+#include "net/tools.h"
 
 extern char **environ;
 
@@ -79,14 +80,19 @@ static int run(const struct options *options) {
     case COMMAND_CHECK:
         diag_configure(options->log_level, options->log_format);
         return check(options);
+    case COMMAND_VERIFY:
+        return tool_verify(options);
+    case COMMAND_DUMP:
+        return tool_dump(options);
+    case COMMAND_LOAD:
+        return tool_load(options);
     case COMMAND_VERSION:
         printf("concave %s\n", CONCAVE_VERSION);
         return EXIT_FINE;
     case COMMAND_HELP:
         return help(options);
-    default:
-        return complain("this version has the commands serve, check, version and help only");
     }
+    return EXIT_USAGE;
 }
 
 int main(int argc, char **argv) {

@@ -38,7 +38,7 @@ static enum status make_dirs(const char *dir, struct buf *error) {
     char path[DISK_PATH_BYTES_MAX];
     size_t len = strlen(dir);
     if (len >= sizeof(path)) {
-        buf_append_text(error, "--data: the path is too long");
+        buf_append_text(error, "the path of the data directory is too long");
         return ST_INVALID;
     }
     memcpy(path, dir, len + 1);
@@ -56,20 +56,19 @@ static enum status make_dirs(const char *dir, struct buf *error) {
     return status;
 }
 
-static enum status lock_data(struct startup *startup, struct buf *error) {
-    const char *dir = startup->server->options->data;
+enum status startup_lock_dir(const char *dir, struct disk_file **lock, struct buf *error) {
     enum status status = make_dirs(dir, error);
     if (status != ST_OK)
         return status;
     char path[DISK_PATH_BYTES_MAX];
     int len = snprintf(path, sizeof(path), "%s/LOCK", dir);
     if (len < 0 || (size_t)len >= sizeof(path)) {
-        buf_append_text(error, "--data: the path is too long");
+        buf_append_text(error, "the path of the data directory is too long");
         return ST_INVALID;
     }
-    status = disk_lock(path, &startup->lock);
+    status = disk_lock(path, lock);
     if (status == ST_LOCKED)
-        buf_printf(error, "the data directory %s is used by another server", dir);
+        buf_printf(error, "the data directory %s is in use by another process", dir);
     else if (status != ST_OK)
         buf_printf(error, "cannot lock %s: %s", path, strerror(errno));
     return status;
@@ -192,7 +191,7 @@ enum status startup_run(struct startup *startup, struct buf *error) {
     };
     enum status status = load_app(server, error);
     if (status == ST_OK)
-        status = lock_data(startup, error);
+        status = startup_lock_dir(options->data, &startup->lock, error);
     if (status == ST_OK)
         status = make_metrics(server, error);
     if (status == ST_OK)

@@ -15,6 +15,9 @@ struct startup {
     unsigned threads; /* workers whose thread runs */
 };
 
+/* Makes the data directory if it is missing, and locks it for this process. ST_OK; else a status
+ * with a sentence in error. */
+MUST_USE enum status startup_lock_dir(const char *dir, struct disk_file **lock, struct buf *error);
 /* Takes connections from then on (answered 503 until the server is ready), and says so on stdout.
  */
 MUST_USE enum status startup_run(struct startup *startup, struct buf *error);
