@@ -15,8 +15,8 @@
  * to stdout. */
 int tool_verify(const struct options *options);
 
-/* `concave dump DIR [--log]`: the live state, or every record of the log, as lines of JSON on stdout
- * (net/tool_line.h). */
+/* `concave dump DIR [--log]`: the live state, or every record of the log, as lines of JSON on
+ * stdout (net/tool_line.h). */
 int tool_dump(const struct options *options);
 
 /* `concave load DIR`: a new data directory from a dump on stdin. */
