@@ -5,76 +5,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/diag.h"
 #include "core/wal_reader.h"
 
 /* ---- listing ---- */
 
-struct listing {
-    struct tool_files *files;
-    bool report_strays;
-};
-
-static enum status note_lsn(struct tool_lsns *lsns, uint64_t lsn) {
-    if (lsns->count == lsns->cap) {
-        size_t cap = lsns->cap ? 2 * lsns->cap : 64;
-        uint64_t *grown = realloc(lsns->list, cap * sizeof(*grown));
-        if (!grown)
-            return ST_NOMEM;
-        lsns->list = grown;
-        lsns->cap = cap;
-    }
-    lsns->list[lsns->count++] = lsn;
-    return ST_OK;
-}
-
-static enum status note_name(void *ctx, const char *name) {
-    struct listing *listing = ctx;
-    struct tool_files *files = listing->files;
-    uint64_t lsn;
-    if (wal_segment_name_parse(name, &lsn))
-        return note_lsn(&files->segments, lsn);
-    if (snapshot_name_parse(name, &lsn))
-        return note_lsn(&files->snapshots, lsn);
-    size_t len = strlen(name);
-    bool temporary = len > 4 && strcmp(name + len - 4, ".tmp") == 0;
-    if (temporary || strcmp(name, "LOCK") == 0)
-        return ST_OK;
-    files->others++;
-    if (listing->report_strays)
-        diag(DIAG_WARN, "%s: stray file %s", files->dir, name);
-    return ST_OK;
-}
-
-static int oldest_first(const void *left, const void *right) {
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
-}
-
-static int newest_first(const void *left, const void *right) {
-    return oldest_first(right, left);
-}
-
 enum status tool_files_list(
     struct tool_files *files, const char *dir, bool report_strays, struct buf *problems) {
+    struct tool_lsns *segments = &files->segments, *snapshots = &files->snapshots;
     *files = (struct tool_files){.dir = dir};
-    struct listing listing = {.files = files, .report_strays = report_strays};
     if (strlen(dir) + 1 + SNAPSHOT_NAME_BYTES > DISK_PATH_BYTES_MAX) {
         buf_printf(problems, "%s: the path is too long\n", dir);
         return ST_IO;
     }
-    enum status status = disk_list(dir, note_name, &listing);
+    /* In this order: the log behind a snapshot is there before the snapshot has its name. */
+    enum status status = snapshot_list(dir, &snapshots->list, &snapshots->count, problems);
+    if (status == ST_OK)
+        status = wal_list_segments(dir, report_strays, &segments->list, &segments->count, problems);
     if (status != ST_OK) {
-        buf_printf(problems, "%s: cannot be read: %s\n", dir,
-            status == ST_NOMEM ? "out of memory" : strerror(errno));
+        buf_append_byte(problems, '\n');
         tool_files_free(files);
-        return status == ST_NOMEM || status == ST_NOT_FOUND ? status : ST_IO;
     }
-    if (files->segments.count)
-        qsort(files->segments.list, files->segments.count, sizeof(uint64_t), oldest_first);
-    if (files->snapshots.count)
-        qsort(files->snapshots.list, files->snapshots.count, sizeof(uint64_t), newest_first);
-    return ST_OK;
+    return status;
 }
 
 void tool_files_free(struct tool_files *files) {

@@ -23,20 +23,19 @@
 /* Of the text about problems. */
 #define TOOL_PROBLEM_BYTES_MAX ((size_t)1 << 20)
 
-/* What file names say. */
+/* The LSNs that file names tell. */
 struct tool_lsns {
     uint64_t *list;
-    size_t count, cap;
+    size_t count;
 };
 
 struct tool_files {
     const char *dir;
     struct tool_lsns segments;  /* oldest first */
     struct tool_lsns snapshots; /* newest first */
-    size_t others;              /* neither these nor LOCK nor temporary */
 };
 
-/* Stray files are reported (diag) if so asked. ST_OK; ST_NOT_FOUND, ST_NOMEM, ST_IO. */
+/* Stray files are reported (diag) if so asked. ST_OK; ST_NOMEM, ST_IO. */
 MUST_USE enum status tool_files_list(
     struct tool_files *files, const char *dir, bool report_strays, struct buf *problems);
 void tool_files_free(struct tool_files *files);

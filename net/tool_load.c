@@ -22,12 +22,14 @@
 #include "net/tool_progress.h"
 #include "net/tools.h"
 
-#define INPUT_BYTES ((size_t)1 << 20)
-#define ZERO_BYTES ((size_t)1 << 20)
+#define INPUT_BYTES ((size_t)256 << 10)
+/* A byte of a record can become six of text ("\\u0001"), a record is half a segment at most, and
+ * a line has more than a record in it. */
+#define TEXT_PER_BYTE 4u
 
 struct load {
     const char *dir;
-    uint64_t segment_bytes;
+    size_t record_bytes_max;
     struct buf error;
     struct tool_progress progress;
     struct disk_file *lock;
@@ -41,44 +43,55 @@ struct load {
     struct tool_head head;
     uint64_t salt;
     char segment_path[DISK_PATH_BYTES_MAX];
-    bool segment_is_there;
     struct snapshot_writer *snapshot;
 };
 
 /* ---- input ---- */
 
-/* The next line, without its end. ST_OK; ST_END; ST_IO, ST_NOMEM. */
+/* Reads more behind what is there; what is used up makes room. */
+static enum status fill_input(struct load *load) {
+    struct buf *input = &load->input;
+    if (load->input_at > 0)
+        memmove(input->data, input->data + load->input_at, input->len - load->input_at);
+    input->len -= load->input_at;
+    load->input_at = 0;
+    if (input->max - input->len < INPUT_BYTES) {
+        buf_printf(&load->error, "line %" PRIu64 ": too long (--wal-segment-bytes)",
+            load->line_number + 1);
+        return ST_INVALID;
+    }
+    char *room = buf_reserve(input, INPUT_BYTES);
+    if (!room)
+        return ST_NOMEM;
+    input->len += fread(room, 1, INPUT_BYTES, stdin);
+    if (!ferror(stdin))
+        return ST_OK;
+    buf_printf(&load->error, "standard input: %s", strerror(errno));
+    return ST_IO;
+}
+
+/* The next line, without its end. ST_OK; ST_END; ST_INVALID (too long), ST_IO, ST_NOMEM. */
 static enum status next_line(struct load *load, struct slice *line) {
     struct buf *input = &load->input;
-    size_t searched = load->input_at;
+    size_t searched = 0; /* bytes without a newline */
     for (;;) {
-        const char *newline = searched < input->len
-                                  ? memchr(input->data + searched, '\n', input->len - searched)
-                                  : NULL;
-        size_t end = newline ? (size_t)(newline - input->data) : input->len;
-        bool over = !newline && feof(stdin);
-        if (over && load->input_at == input->len)
-            return ST_END;
-        if (newline || over) {
-            *line = slice_of(input->data + load->input_at, end - load->input_at);
-            load->input_at = end + (newline != NULL);
+        size_t rest = input->len - load->input_at;
+        const char *start = input->data + load->input_at, *newline = NULL;
+        if (searched < rest)
+            newline = memchr(start + searched, '\n', rest - searched);
+        if (newline || (feof(stdin) && rest > 0)) {
+            size_t len = newline ? (size_t)(newline - start) : rest;
+            *line = slice_of(start, len);
+            load->input_at += newline ? len + 1 : len;
             load->line_number++;
             return ST_OK;
         }
-        /* What is used up makes room for more. */
-        if (load->input_at > 0)
-            memmove(input->data, input->data + load->input_at, input->len - load->input_at);
-        input->len -= load->input_at;
-        load->input_at = 0;
-        searched = input->len;
-        char *room = buf_reserve(input, INPUT_BYTES);
-        if (!room)
-            return ST_NOMEM;
-        input->len += fread(room, 1, INPUT_BYTES, stdin);
-        if (ferror(stdin)) {
-            buf_printf(&load->error, "standard input: %s", strerror(errno));
-            return ST_IO;
-        }
+        if (feof(stdin))
+            return ST_END;
+        searched = rest;
+        enum status status = fill_input(load);
+        if (status != ST_OK)
+            return status;
     }
 }
 
@@ -125,46 +138,11 @@ static enum status check_item(struct load *load, const struct tool_item *item, s
 
 /* ---- output ---- */
 
-static enum status write_failed(struct load *load, enum status status) {
-    buf_printf(&load->error, "%s: cannot be written: %s", load->segment_path,
-        status == ST_NOMEM ? "out of memory" : strerror(errno));
-    return status;
-}
-
-/* A header and zeros. */
-static enum status fill_segment(struct load *load, struct disk_file *file) {
-    static const unsigned char zeros[ZERO_BYTES];
-    static unsigned char block[WAL_BLOCK_BYTES];
-    struct wal_segment_header header = {
-        .salt = load->salt,
-        .first_lsn = load->head.last_lsn + 1,
-        .before_lsn = load->head.last_lsn,
-    };
-    wal_header_encode(&header, block);
-    enum status status = disk_write(file, 0, block, sizeof(block));
-    for (uint64_t at = WAL_BLOCK_BYTES; status == ST_OK && at < load->segment_bytes;) {
-        uint64_t rest = load->segment_bytes - at;
-        size_t len = rest < ZERO_BYTES ? (size_t)rest : ZERO_BYTES;
-        status = disk_write(file, at, zeros, len);
-        at += len;
-    }
-    return status == ST_OK ? disk_sync(file) : status;
-}
-
 static enum status make_segment(struct load *load) {
     char name[WAL_NAME_BYTES];
-    struct disk_file *file;
     wal_segment_name(load->head.last_lsn + 1, name);
     (void)snprintf(load->segment_path, sizeof(load->segment_path), "%.4000s/%s", load->dir, name);
-    enum status status = disk_open(load->segment_path, DISK_CREATE, &file);
-    if (status != ST_OK)
-        return write_failed(load, status);
-    load->segment_is_there = true;
-    status = fill_segment(load, file);
-    disk_close(file);
-    if (status == ST_OK)
-        status = disk_sync_dir(load->dir);
-    return status == ST_OK ? ST_OK : write_failed(load, status);
+    return wal_create_behind(load->dir, load->salt, load->head.last_lsn, &load->error);
 }
 
 static enum status copy_items(struct load *load) {
@@ -256,15 +234,21 @@ static enum status take_dir(struct load *load) {
     return status == ST_OK ? wal_read_salt(load->dir, &load->salt, &load->error) : status;
 }
 
-/* In this order: the segment without the snapshot is refused, and so is the snapshot without it. */
+static void remove_file(struct load *load, const char *path) {
+    enum status status = disk_unlink(path);
+    if (status == ST_OK)
+        status = disk_sync_dir(load->dir);
+    if (status != ST_OK && status != ST_NOT_FOUND)
+        fprintf(stderr, "concave: %s: cannot be removed: %s\n", path, strerror(errno));
+}
+
 static void take_back(struct load *load) {
+    char next[DISK_PATH_BYTES_MAX];
     snapshot_writer_abort(load->snapshot);
     load->snapshot = NULL;
-    if (!load->segment_is_there)
-        return;
-    if (disk_unlink(load->segment_path) != ST_OK || disk_sync_dir(load->dir) != ST_OK)
-        fprintf(
-            stderr, "concave: %s: cannot be removed: %s\n", load->segment_path, strerror(errno));
+    remove_file(load, load->segment_path);
+    (void)snprintf(next, sizeof(next), "%.4000s/%s", load->dir, WAL_NEXT_NAME);
+    remove_file(load, next);
 }
 
 static enum status run_load(struct load *load) {
@@ -294,10 +278,10 @@ int tool_load(const struct options *options) {
         return EXIT_BAD;
     }
     load->dir = options->dir;
-    load->segment_bytes = options->wal_segment_bytes / WAL_BLOCK_BYTES * WAL_BLOCK_BYTES;
+    load->record_bytes_max = (size_t)options->wal_segment_bytes / 2;
     diag_configure(options->log_level, options->log_format);
     buf_init(&load->error, 64u << 10);
-    buf_init(&load->input, SIZE_MAX);
+    buf_init(&load->input, (size_t)options->wal_segment_bytes * TEXT_PER_BYTE);
     buf_init(&load->last_key, SIZE_MAX);
     tool_line_reader_init(&load->lines);
     tool_progress_begin(&load->progress, "load");
