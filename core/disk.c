@@ -26,6 +26,9 @@ static enum status status_of(int error) {
         return ST_EXISTS;
     case ENOMEM:
         return ST_NOMEM;
+    case EMFILE:
+    case ENFILE:
+        return ST_BUSY;
     default:
         return ST_IO;
     }

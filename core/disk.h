@@ -5,7 +5,8 @@
  * Ownership: a struct disk_file belongs to who opened it, until disk_close.
  * Threads: any; a file may be read, written and synced by several threads at once.
  * Errors: an enum status; errno says why in the system's words until the next call. ST_DISK_FULL
- * for a lack of room or quota, ST_IO for what has no status of its own. Interrupted and short calls
+ * for a lack of room or quota, ST_BUSY for too many open files, ST_IO for what has no status of its
+ * own. Interrupted and short calls
  * are continued here, so a write is whole or failed. */
 #ifndef CONCAVE_CORE_DISK_H
 #define CONCAVE_CORE_DISK_H
@@ -26,7 +27,7 @@ enum disk_mode {
     DISK_CREATE, /* must not exist; read and write */
 };
 
-/* ST_OK; ST_NOT_FOUND, ST_EXISTS, ST_DISK_FULL, ST_NOMEM, ST_IO. */
+/* ST_OK; ST_NOT_FOUND, ST_EXISTS, ST_DISK_FULL, ST_BUSY, ST_NOMEM, ST_IO. */
 MUST_USE enum status disk_open(const char *path, enum disk_mode mode, struct disk_file **file);
 void disk_close(struct disk_file *file);
 

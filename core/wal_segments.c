@@ -61,15 +61,15 @@ enum status wal_remove_prepared(struct wal *wal, struct buf *error) {
 
 /* ---- preparing thread ---- */
 
-/* No room, or no memory, now: the attempt is undone and made again later. Anything else is fatal.
- */
+/* No room, no memory or no descriptor now: the attempt is undone and made again later. Anything
+ * else is fatal. */
 static void give_up_preparing(struct wal *wal, struct wal_segment *segment, enum status status,
     const char *doing, uint64_t offset) {
-    if (status != ST_DISK_FULL && status != ST_NOMEM)
+    if (status != ST_DISK_FULL && status != ST_NOMEM && status != ST_BUSY)
         wal_fatal(doing, segment->path, offset);
     if (!atomic_exchange(&wal->prepare_failed, true))
         diag(DIAG_WARN, "%s: %s: the next log segment cannot be prepared", segment->path,
-            status_text(status));
+            strerror(errno));
     if (segment->file)
         disk_close(segment->file);
     status = disk_unlink(segment->path);

@@ -365,6 +365,34 @@ static void start_on_a_full_disk(void **state) {
     wal_close(wal);
 }
 
+/* Too many open files pass as well: nothing is admitted meanwhile, and nothing is lost. */
+static void no_descriptor_for_a_segment(void **state) {
+    (void)state;
+    struct log_replayed replayed = {0};
+    struct wal_record *record;
+    struct wal *wal = begin_with_room(1000, &replayed);
+    uint64_t number = 0;
+    fault.call = CALL_OPEN;
+    fault.error = EMFILE;
+    while (!fault.fired) {
+        if (!wal->filling && !atomic_load(&wal->next))
+            fault.countdown = 1;
+        log_publish(wal, 0, number++, 1900);
+        (void)wal_step(wal, 0);
+        (void)wal_prepare_step(wal);
+    }
+    assert_null(atomic_load(&wal->next));
+    assert_true(atomic_load(&wal->prepare_failed));
+    log_settle(wal);
+    assert_false(atomic_load(&wal->prepare_failed));
+    assert_int_equal(wal_reserve(wal, 0, 40, &record), ST_OK);
+    wal_cancel(wal, record);
+    atomic_store(acknowledged, number);
+    wal_finish(wal);
+    wal_close(wal);
+    assert_kept();
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -376,6 +404,7 @@ int main(void) {
         TEST(full_disk_refuses_and_recovers),
         TEST(promises_outlast_the_room),
         TEST(start_on_a_full_disk),
+        TEST(no_descriptor_for_a_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
