@@ -26,6 +26,10 @@ sh demos/packages.sh gcc libc6-dev cmake ninja-build 'pkgconf|pkg-config' libeve
     libxxhash-dev libcjson-dev libmsgpack-dev libinih-dev libcmocka-dev python3 curl
 case " $presets " in *" lint "*) sh demos/packages.sh clang-format clang-tidy cppcheck ;; esac
 
+# Tests share nothing but the machine. Many wait for the disk; but more of them at once would disturb those
+# that measure time.
+tests_at_once=2
+
 # One preset; its ctest output goes to the terminal and to build-<preset>/ctest.log.
 run_tests() (
     preset=$1
@@ -44,7 +48,8 @@ run_tests() (
     status_file="build-$preset/ctest.status"
     echo 1 >"$status_file"
     # shellcheck disable=SC2086 # an empty wrapper is no word
-    { $wrapper ctest --test-dir "build-$preset" --output-on-failure --no-tests=error && echo 0 >"$status_file"; } 2>&1 |
+    { $wrapper ctest --test-dir "build-$preset" --output-on-failure --no-tests=error \
+        --parallel "$tests_at_once" && echo 0 >"$status_file"; } 2>&1 |
         tee "build-$preset/ctest.log"
     exit "$(cat "$status_file")"
 )
