@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "net/http_parse.h"
+#include "tests/support/scale.h"
 
 #define INPUT_BYTES_MAX 4096 /* one page */
 #define MUTATIONS 200000
@@ -292,7 +293,7 @@ static size_t mutate(struct slice from, char *to) {
 static void mutations_give_the_same_however_they_are_cut(void **state) {
     (void)state;
     char text[INPUT_BYTES_MAX];
-    for (int i = 0; i < MUTATIONS; i++) {
+    for (unsigned i = test_scaled(MUTATIONS); i > 0; i--) {
         bool head = random_below(3) > 0;
         struct slice from = head ? heads[random_below(sizeof(heads) / sizeof(heads[0]))]
                                  : chunks[random_below(sizeof(chunks) / sizeof(chunks[0]))];

@@ -19,11 +19,12 @@
 
 #include "core/json_write.h"
 #include "core/value.h"
+#include "tests/support/scale.h"
 
 #define TEXT_BYTES_MAX 65536u
 
 static uint64_t seed = 20261121, random_state;
-static unsigned documents = 4000;
+static unsigned documents;
 static char *guard; /* the page that cannot be read; TEXT_BYTES_MAX bytes before it can */
 static struct buf document, scratch, value, written, value_again;
 
@@ -365,6 +366,8 @@ int main(int argc, char **argv) {
         seed = strtoull(argv[1], NULL, 10);
     if (argc > 2)
         documents = (unsigned)strtoul(argv[2], NULL, 10);
+    else
+        documents = test_scaled(4000);
     printf("seed %llu; replay with: prop_json %llu %u\n", (unsigned long long)seed,
         (unsigned long long)seed, documents);
     (void)fflush(stdout);

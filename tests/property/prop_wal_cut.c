@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "tests/support/scale.h"
 #include "tests/support/wal_log.h"
 
 #include <stdio.h>
@@ -54,7 +55,11 @@ static uint64_t next_random(void) {
 
 /* The distance to the next place to try: 1 if all are, else about `mean`. */
 static uint64_t stride(uint64_t mean) {
-    return full ? 1 : 1 + next_random() % (2 * mean);
+    if (full)
+        return 1;
+    if (mean > 1)
+        mean = (uint64_t)((double)mean / test_scale());
+    return 1 + next_random() % (2 * mean);
 }
 
 /* ---- the undamaged log ---- */
@@ -325,7 +330,7 @@ static void lost_sectors_of_the_last_sync(void **state) {
     uint64_t from = image->records[durable].offset, to = wal_align_up(image->ends[last], 4096);
     assert_int_equal(image->records[durable].segment, last);
     unsigned char *bytes = malloc(image->sizes[last]);
-    for (unsigned round = 0; round < (full ? 20000u : 400u); round++) {
+    for (unsigned round = 0; round < (full ? 20000u : test_scaled(400)); round++) {
         memcpy(bytes, image->bytes[last], image->sizes[last]);
         uint64_t whole = image->count;
         for (uint64_t sector = from; sector < to; sector += 512) {
