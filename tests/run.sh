@@ -4,7 +4,7 @@
 #   sh tests/run.sh              release build, all tests
 #   sh tests/run.sh asan         another preset of CMakePresets.json: dev, asan, tsan
 #   sh tests/run.sh lint         clang-format, clang-tidy and cppcheck over the sources
-#   sh tests/run.sh --ci         release, asan and tsan, one after the other
+#   sh tests/run.sh --ci         release, asan, tsan and lint, one after the other
 #
 # Missing Debian packages are installed first. Each preset builds into build-<preset>. The output closes
 # with ctest's summary of every preset; the exit code is 0 only if all of them passed.
@@ -18,7 +18,7 @@ usage() {
 if [ $# -gt 1 ]; then usage; fi
 case "${1-release}" in
 release | dev | asan | tsan | lint) presets=${1-release} ;;
---ci) presets="release asan tsan" ;;
+--ci) presets="release asan tsan lint" ;;
 *) usage ;;
 esac
 
@@ -63,11 +63,13 @@ failed=""
 for preset in $presets; do
     echo "== $preset"
     rm -f "build-$preset/ctest.log"
+    started=$(date +%s)
     if [ "$preset" = lint ]; then
         run_lint || failed="$failed lint"
     else
         run_tests "$preset" || failed="$failed $preset"
     fi
+    echo "== $preset took $(($(date +%s) - started)) s"
 done
 
 if [ -n "$failed" ]; then echo "run.sh: failed:$failed" >&2; fi
@@ -76,7 +78,9 @@ case "$presets" in *" "*)
     for preset in $presets; do
         echo
         echo "== $preset"
-        if [ -f "build-$preset/ctest.log" ]; then
+        if [ "$preset" = lint ]; then
+            case "$failed" in *" lint"*) echo "failed" ;; *) echo "passed" ;; esac
+        elif [ -f "build-$preset/ctest.log" ]; then
             sed -n '/tests passed/,$p' "build-$preset/ctest.log"
         else
             echo "did not build"
