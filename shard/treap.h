@@ -12,11 +12,17 @@
  * path right. So a hot key costs no descent, and "count equal and maximum not higher than what the
  * reader saw" is exact (architecture.md, Ranges).
  *
- * Ownership: the treap owns nodes and values and copies what it is given. A node, and any slice of
- * it, is valid until the next treap_install_put or treap_delete. Memory comes from the treap's own
- * allocator (core/slab.h), which gives it back to the system when the treap is destroyed.
- * Threads: one; the shard that owns it.
- * Errors: only creating and staging can fail, with ST_NOMEM and nothing changed. */
+ * A treap can be frozen in O(1): a view of it stays as it is, for one other thread to read, while
+ * its owner goes on. It is copied on write, path by path (Driscoll et al. 1989, "Making data
+ * structures persistent"); shard/treap_frozen.c tells how.
+ *
+ * Ownership: the treap owns nodes and values and copies what it is given, except the key of what is
+ * staged (see there). A node, and any slice of it, is valid until the next install, delete or thaw.
+ * Memory comes from the treap's own allocator (core/slab.h), which gives it back to the system when
+ * the treap is destroyed.
+ * Threads: one, the shard that owns it; for a frozen view see there.
+ * Errors: only creating, staging, freezing and building can fail, with ST_NOMEM and nothing changed
+ * that could be read. */
 #ifndef CONCAVE_SHARD_TREAP_H
 #define CONCAVE_SHARD_TREAP_H
 
@@ -39,7 +45,7 @@ struct treap_blob {
     char bytes[];
 };
 
-/* 54 bytes and the key. Read through the functions below. */
+/* 56 bytes and the key. Read through the functions below. */
 struct treap_node {
     struct treap_node *left;
     struct treap_node *right;
@@ -49,6 +55,7 @@ struct treap_node {
     struct treap_blob *value;
     uint32_t count; /* keys in the subtree, this one included */
     uint16_t key_len;
+    uint16_t stamp; /* the epoch it is of, and whether its value is a view's too (treap_frozen.c) */
     char key[];
 };
 
@@ -74,30 +81,37 @@ const struct treap_node *treap_find(const struct treap *treap, struct slice key,
 
 /* ---- Writes, in two steps, so that the second cannot fail ---- */
 
-/* A put for which everything is allocated. Held by the caller, who ends it with install or discard;
- * any number may be outstanding, also for the same key. */
+/* A write for which everything is allocated, the copies included that a frozen view makes
+ * necessary, also of a view taken after the staging. Held by the caller, who ends it with install
+ * or discard; any number may be outstanding, also for the same key. It may be moved. */
 struct treap_staged {
-    struct treap_blob *value;
-    struct treap_node *node; /* the key's node, or a fresh one that waits if the key was absent */
+    struct treap_blob *value; /* NULL: a delete */
+    struct treap_node *fresh; /* waits to be linked in, if the key was absent; else NULL */
+    struct slice key;
     uint64_t hash;
-    bool fresh;
+    uint32_t place; /* in the treap's table of what is staged */
 };
 
 /* Copies the value, and the key if it is absent, and reserves its place in the index. Reads and
- * walks see nothing of it. ST_OK; ST_NOMEM (also for a key, value or number of keys past the limits
- * above). */
+ * walks see nothing of it. The key's bytes must stay as they are until install or discard. ST_OK;
+ * ST_NOMEM (also for a key, value or number of keys past the limits above). */
 MUST_USE enum status treap_stage_put(struct treap *treap, struct slice key, uint64_t hash,
     struct slice value, struct treap_staged *out);
+/* The same for a delete; the key may be absent. ST_OK, ST_NOMEM. */
+MUST_USE enum status treap_stage_delete(
+    struct treap *treap, struct slice key, uint64_t hash, struct treap_staged *out);
 /* Makes a staged put visible with this version, which must not be lower than the key's. If the key
  * was absent at the staging it may have appeared since: its value is then replaced. If it was
  * present it must not have been deleted since: whoever staged it holds the key (a mark, or the same
  * step). */
 void treap_install_put(struct treap *treap, struct treap_staged *staged, uint64_t version);
-/* Gives a staged put back unseen. */
+/* Removes the key of a staged delete at this LSN; false if it is absent, in which case only
+ * applied_lsn moves. */
+bool treap_install_delete(struct treap *treap, struct treap_staged *staged, uint64_t lsn);
+/* Gives a staged put or delete back unseen. */
 void treap_discard(struct treap *treap, struct treap_staged *staged);
 
-/* Removes a key at this LSN; false if it was absent, in which case only applied_lsn moves. Never
- * allocates. */
+/* treap_install_delete in one step, for recovery: no view may stand. Never allocates. */
 bool treap_delete(struct treap *treap, struct slice key, uint64_t hash, uint64_t lsn);
 
 /* ---- What has been applied ---- */
@@ -129,6 +143,70 @@ size_t treap_walk(struct treap *treap, struct slice from, struct slice to, bool 
  * than any put since a walk over the interval unless a later put there raised it. O(log n). */
 void treap_fingerprint(const struct treap *treap, struct slice from, struct slice to, bool bounded,
     uint64_t *count, uint64_t *version_max);
+
+/* ---- A frozen view ----
+ *
+ *                  freeze                    thaw                       thaw: true
+ *   nothing kept ----------> a view stands ---------> nothing to see, ------------> nothing kept
+ *                                                     memory to give back
+ *
+ * From treap_freeze until the first treap_thaw, the view may be read by one other thread, which got
+ * it from the owner and says when it is done by means of their own (messages, say). */
+
+struct treap_frozen;
+
+/* Keeps the treap as it is now. It takes no time for what is in it, and O(log n) for each staged
+ * write, whose path is copied in advance. Nothing may be kept of an earlier view. ST_OK; ST_NOMEM:
+ * there is no view and nothing to thaw. */
+MUST_USE enum status treap_freeze(struct treap *treap, struct treap_frozen **out);
+/* Owner, after the reader has finished: gives up the view, and gives back what was kept for it, at
+ * most `max` nodes and values a call. True when all is done; to be called until then. */
+bool treap_thaw(struct treap *treap, size_t max);
+
+/* Of the view, any of its two threads: number of keys; bytes of keys and values; the highest LSN
+ * applied when it was taken, deletes included. */
+size_t treap_frozen_count(const struct treap_frozen *frozen);
+size_t treap_frozen_bytes(const struct treap_frozen *frozen);
+uint64_t treap_frozen_applied_lsn(const struct treap_frozen *frozen);
+
+/* Nodes from the root down. */
+struct treap_path {
+    size_t depth;
+    const struct treap_node *nodes[TREAP_DEPTH_MAX];
+};
+
+/* How far a walk has asked for nodes in advance (treap_range.c). */
+struct treap_ahead {
+    size_t visited;
+    size_t nodes;
+    size_t until;
+};
+
+/* Goes through a view in key order. 2 KiB; holds nothing that would have to be given back. */
+struct treap_cursor {
+    struct treap_path path;
+    struct treap_ahead ahead;
+};
+
+void treap_cursor_init(struct treap_cursor *cursor, const struct treap_frozen *frozen);
+/* The next node; NULL at the end. It and its slices are valid as long as the view. */
+const struct treap_node *treap_cursor_next(struct treap_cursor *cursor);
+
+/* ---- Building in order ---- */
+
+struct treap_builder;
+
+/* Starts to fill an empty treap in linear time, for about this many keys (0 = unknown; the index is
+ * sized for them). Until treap_builder_finish nothing else may be done with the treap. ST_OK,
+ * ST_NOMEM. */
+MUST_USE enum status treap_builder_begin(
+    struct treap *treap, size_t keys, struct treap_builder **out);
+/* Adds a key higher than all before. ST_OK; ST_NOMEM (also past the limits above): it is not added,
+ * the others stay. */
+MUST_USE enum status treap_builder_add(struct treap_builder *builder, struct slice key,
+    uint64_t hash, struct slice value, uint64_t version);
+/* The treap holds what was added. Frees the builder. NULL is fine. */
+void treap_builder_finish(struct treap_builder *builder);
 
 /* ---- Figures ---- */
 
