@@ -32,6 +32,8 @@
 #define TABLE_SIZE_SPLIT 1024u
 /* Only hashes that agree in all directory bits make a table this large. */
 #define TABLE_SIZE_MAX (UINT64_C(1) << TAG_BITS)
+/* A table made ahead of its entries gets at most this many, on average. */
+#define TABLE_ENTRIES_PRESIZED 512u
 /* Directory entries a key, at most: 16 bytes of directory for 32 keys even if hashes are odd. */
 #define KEYS_PER_DIRECTORY_ENTRY_MIN 32u
 /* How far ahead a split asks for nodes. */
@@ -157,11 +159,6 @@ struct treap_node *index_find(const struct key_index *index, struct slice key, u
     }
 }
 
-bool index_holds(const struct key_index *index, const struct treap_node *node, uint64_t hash) {
-    const struct index_slot *slot = slot_of(index, hash);
-    return table_place(slot, entry_of(node, hash)) < slot->size;
-}
-
 /* ---- Growing ---- */
 
 /* Puts a table into all directory entries that its hashes lead to. */
@@ -256,6 +253,40 @@ static enum status table_split(struct key_index *index, struct index_slot slot, 
     return ST_OK;
 }
 
+/* Frees the tables of the first slots, each with one of its own. */
+static void tables_free(struct slab *slab, const struct index_slot *directory, uint64_t slots) {
+    for (uint64_t i = 0; i < slots; i++)
+        slab_free(slab, directory[i].table, table_bytes(directory[i].size));
+}
+
+enum status index_presize(struct key_index *index, size_t count) {
+    assert(index->count == 0);
+    if (index->depth)
+        return ST_OK;
+    uint32_t depth = 0;
+    while (depth < DEPTH_MAX && count >> depth > TABLE_ENTRIES_PRESIZED)
+        depth++;
+    uint64_t slots = UINT64_C(1) << depth, used = (uint64_t)count >> depth;
+    uint64_t size = table_size_for(used + used / 16); /* not all get equally many */
+    struct index_slot *directory = slab_alloc(index->slab, slots * sizeof *directory);
+    if (!directory)
+        return ST_NOMEM;
+    for (uint64_t i = 0; i < slots; i++) {
+        struct index_table *table = table_create(index->slab, size, depth);
+        if (!table) {
+            tables_free(index->slab, directory, i);
+            slab_free(index->slab, directory, slots * sizeof *directory);
+            return ST_NOMEM;
+        }
+        directory[i] = (struct index_slot){.table = table, .size = size};
+    }
+    tables_free(index->slab, index->directory, 1);
+    slab_free(index->slab, index->directory, sizeof *index->directory);
+    index->directory = directory;
+    index->depth = depth;
+    return ST_OK;
+}
+
 /* ---- Entries ---- */
 
 enum status index_reserve(struct key_index *index, struct treap_node *node) {
@@ -280,6 +311,15 @@ void index_publish(struct key_index *index, struct treap_node *node) {
     uint64_t place = table_place(slot, entry_of(node, node->hash) | RESERVED);
     assert(place < slot->size);
     slot->table->entries[place] &= ~RESERVED;
+}
+
+void index_replace(
+    struct key_index *index, const struct treap_node *old, const struct treap_node *node) {
+    const struct index_slot *slot = slot_of(index, old->hash);
+    assert(node->hash == old->hash);
+    uint64_t place = table_place(slot, entry_of(old, old->hash));
+    assert(place < slot->size);
+    slot->table->entries[place] = entry_of(node, node->hash);
 }
 
 void index_remove(struct key_index *index, struct treap_node *node) {

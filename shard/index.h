@@ -39,15 +39,20 @@ struct key_index {
  */
 MUST_USE enum status index_init(struct key_index *index, struct slab *slab);
 
+/* Makes an empty index as large as it will be with this many nodes, if their hashes are good ones;
+ * one that has grown before is left as it is. ST_OK; ST_NOMEM, nothing changed. */
+MUST_USE enum status index_presize(struct key_index *index, size_t count);
+
 /* The published node of this key; NULL if there is none. */
 struct treap_node *index_find(const struct key_index *index, struct slice key, uint64_t hash);
-/* True if exactly this node is published; the node is not touched, it may be gone. */
-bool index_holds(const struct key_index *index, const struct treap_node *node, uint64_t hash);
 
 /* Gives the node (its hash is set) its place, unseen. ST_OK; ST_NOMEM, nothing changed. */
 MUST_USE enum status index_reserve(struct key_index *index, struct treap_node *node);
 /* A reserved node can be found from here on. */
 void index_publish(struct key_index *index, struct treap_node *node);
+/* Another node takes the place of a published one with the same hash. */
+void index_replace(
+    struct key_index *index, const struct treap_node *old, const struct treap_node *node);
 /* Takes a published or reserved node out. */
 void index_remove(struct key_index *index, struct treap_node *node);
 

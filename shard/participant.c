@@ -265,12 +265,18 @@ static void discard_staged(struct shard *shard, struct branch *branch) {
     }
 }
 
+/* A put, or without a value a delete. */
 static bool stage(struct shard *shard, struct access *access, struct slice value) {
-    access->is_staged =
-        treap_stage_put(shard->treap, access->key, access->hash, value, &access->staged) == ST_OK;
+    struct treap *treap = shard->treap;
+    enum status status =
+        value.data ? treap_stage_put(treap, access->key, access->hash, value, &access->staged)
+                   : treap_stage_delete(treap, access->key, access->hash, &access->staged);
+    access->is_staged = status == ST_OK;
     return access->is_staged;
 }
 
+/* Its data are NULL for a delete, and for a declared write of which nothing is known: that is
+ * staged as a delete, which can become anything with the least allocation. */
 static struct slice value_to_put(const struct access *access) {
     if (access->written)
         return access->deletes ? slice_of(NULL, 0) : access->write;
@@ -306,8 +312,7 @@ static bool stage_writes(struct shard *shard, struct branch *branch) {
         return false;
     }
     for (struct access *access = branch->accesses; access; access = access->next) {
-        struct slice value = value_to_put(access);
-        if (value.data && !stage(shard, access, value)) {
+        if (writes(access) && !stage(shard, access, value_to_put(access))) {
             discard_staged(shard, branch);
             branch->answer = ANSWER_NOMEM;
             return false;
@@ -316,17 +321,23 @@ static bool stage_writes(struct shard *shard, struct branch *branch) {
     return true;
 }
 
-/* A write that was declared before its value was known may have been staged with another one. This
+static bool staged_as_written(const struct access *access, struct slice value) {
+    const struct treap_blob *staged = access->staged.value;
+    if (!staged || !value.data)
+        return !staged && !value.data;
+    return !access->hint.data || slice_equal(slice_of(staged->bytes, staged->len), value);
+}
+
+/* A write that was declared before its value was known may have been staged as another one. This
  * is the one allocation after a vote; it is of a size that was just given back or freshly declared,
  * and if even that fails the process ends: the record is published, so nothing is lost. */
 static void restage(struct shard *shard, struct access *access) {
-    if (access->is_staged) {
-        const struct treap_blob *staged = access->staged.value;
-        if (!access->hint.data || slice_equal(slice_of(staged->bytes, staged->len), access->write))
-            return;
-        treap_discard(shard->treap, &access->staged);
-    }
-    if (!stage(shard, access, access->write))
+    struct slice value = value_to_put(access);
+    assert(access->is_staged);
+    if (staged_as_written(access, value))
+        return;
+    treap_discard(shard->treap, &access->staged);
+    if (!stage(shard, access, value))
         diag_fatal(EXIT_OUT_OF_MEMORY,
             "out of memory while installing a commit of %zu bytes; "
             "it is in the log and will be there after a restart",
@@ -335,13 +346,14 @@ static void restage(struct shard *shard, struct access *access) {
 
 static void install_writes(struct shard *shard, struct branch *branch) {
     for (struct access *access = branch->accesses; access; access = access->next) {
-        if (access->written && !access->deletes) {
-            restage(shard, access);
+        if (!access->written)
+            continue;
+        restage(shard, access);
+        if (access->deletes)
+            (void)treap_install_delete(shard->treap, &access->staged, branch->lsn);
+        else
             treap_install_put(shard->treap, &access->staged, branch->lsn);
-            access->is_staged = false;
-        } else if (access->written) {
-            (void)treap_delete(shard->treap, access->key, access->hash, branch->lsn);
-        }
+        access->is_staged = false;
     }
     discard_staged(shard, branch); /* of declared writes that were not made */
     atomic_store_explicit(&shard->options.peers->load[shard->index].keys, treap_count(shard->treap),

@@ -86,10 +86,12 @@ const struct treap_node *treap_find(const struct treap *treap, struct slice key,
  * or discard; any number may be outstanding, also for the same key. It may be moved. */
 struct treap_staged {
     struct treap_blob *value; /* NULL: a delete */
-    struct treap_node *fresh; /* waits to be linked in, if the key was absent; else NULL */
+    struct treap_node *node;  /* of a put: the key's, or a fresh one that waits if it was absent */
     struct slice key;
     uint64_t hash;
+    uint64_t moves; /* the treap's when node was looked up */
     uint32_t place; /* in the treap's table of what is staged */
+    bool fresh;
 };
 
 /* Copies the value, and the key if it is absent, and reserves its place in the index. Reads and
@@ -172,7 +174,7 @@ uint64_t treap_frozen_applied_lsn(const struct treap_frozen *frozen);
 /* Nodes from the root down. */
 struct treap_path {
     size_t depth;
-    const struct treap_node *nodes[TREAP_DEPTH_MAX];
+    struct treap_node *nodes[TREAP_DEPTH_MAX];
 };
 
 /* How far a walk has asked for nodes in advance (treap_range.c). */

@@ -75,10 +75,8 @@ static void test_reserved_nodes_are_unseen_until_published(void **state) {
     struct treap_node *node = make_node(f, 1, 99);
     assert_int_equal(index_reserve(&f->index, node), ST_OK);
     assert_null(find(f, 1, 99));
-    assert_false(index_holds(&f->index, node, 99));
     index_publish(&f->index, node);
     assert_ptr_equal(find(f, 1, 99), node);
-    assert_true(index_holds(&f->index, node, 99));
     index_remove(&f->index, node);
     assert_null(find(f, 1, 99));
     assert_int_equal(index_check(&f->index), 0);
@@ -93,6 +91,45 @@ static void test_reserved_nodes_can_be_removed(void **state) {
     index_remove(&f->index, waiting);
     assert_ptr_equal(find(f, 1, 99), f->nodes[1]);
     assert_int_equal(index_check(&f->index), 1);
+}
+
+/* An index made for the nodes that come takes no more memory while they do. */
+static void test_an_index_made_large_enough_stays(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(index_presize(&f->index, NODES), ST_OK);
+    size_t used = slab_used(&f->slab);
+    assert_true(used < NODES * 16);
+    add(f, 0, good_hash(0));
+    size_t node_bytes = slab_used(&f->slab) - used;
+    for (unsigned i = 1; i < NODES; i++)
+        add(f, i, good_hash(i));
+    assert_int_equal(slab_used(&f->slab), used + NODES * node_bytes);
+    for (unsigned i = 0; i < NODES; i++)
+        assert_ptr_equal(find(f, i, good_hash(i)), f->nodes[i]);
+    assert_int_equal(index_check(&f->index), NODES);
+}
+
+/* An index made for fewer nodes, or for better hashes, grows as ever. */
+static void test_an_index_made_too_small_grows(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(index_presize(&f->index, NODES / 10), ST_OK);
+    for (unsigned i = 0; i < NODES / 2; i++)
+        add(f, i, good_hash(i) << 20);
+    for (unsigned i = 0; i < NODES / 2; i++)
+        assert_ptr_equal(find(f, i, good_hash(i) << 20), f->nodes[i]);
+    assert_int_equal(index_check(&f->index), NODES / 2);
+}
+
+/* A node takes the place of another one with its key and hash. */
+static void test_a_copy_takes_the_place_of_a_node(void **state) {
+    struct fixture *f = *state;
+    add(f, 1, 99);
+    add(f, 2, 99);
+    struct treap_node *old = f->nodes[1], *copy = make_node(f, 1, 99);
+    index_replace(&f->index, old, copy);
+    assert_ptr_equal(find(f, 1, 99), copy);
+    assert_ptr_equal(find(f, 2, 99), f->nodes[2]);
+    assert_int_equal(index_check(&f->index), 2);
 }
 
 /* Through all growing and splitting, every node stays findable; after half are removed, the other
@@ -203,6 +240,9 @@ int main(void) {
         TEST(test_empty_finds_nothing),
         TEST(test_reserved_nodes_are_unseen_until_published),
         TEST(test_reserved_nodes_can_be_removed),
+        TEST(test_an_index_made_large_enough_stays),
+        TEST(test_an_index_made_too_small_grows),
+        TEST(test_a_copy_takes_the_place_of_a_node),
         TEST(test_nodes_stay_findable_while_it_grows_and_shrinks),
         TEST(test_entries_are_small),
         TEST(test_colliding_hashes_do_not_blow_up_the_directory),
