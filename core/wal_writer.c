@@ -65,6 +65,7 @@ static void write_batch(struct wal *wal) {
     assert(padding <= WAL_BUFFER_BYTES - wal->buffered); /* the buffer is whole blocks */
     memset(wal->buffer + wal->buffered, 0, padding);
     wal->buffered += padding;
+    atomic_fetch_add_explicit(&wal->bytes, padding, memory_order_relaxed);
     write_buffer(wal);
 }
 
