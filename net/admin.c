@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "net/checkpoint.h"
 
 /* ---- metrics ---- */
 
@@ -189,6 +190,20 @@ static void add_shards(struct server *server, cJSON *root) {
     }
 }
 
+static void add_snapshots(struct server *server, cJSON *root) {
+    const struct checkpointer *checkpointer = server->checkpointer;
+    uint64_t lsns[] = {
+        checkpointer_last_lsn(checkpointer), checkpointer_previous_lsn(checkpointer)};
+    cJSON *snapshots = cJSON_AddArrayToObject(root, "snapshots");
+    for (size_t i = 0; i < sizeof(lsns) / sizeof(lsns[0]); i++) {
+        if (lsns[i] == 0)
+            continue;
+        cJSON *snapshot = cJSON_CreateObject();
+        add_u64(snapshot, "lsn", lsns[i]);
+        cJSON_AddItemToArray(snapshots, snapshot);
+    }
+}
+
 static void add_log(struct server *server, cJSON *root) {
     struct wal_numbers numbers = {0};
     wal_read_numbers(server->wal, &numbers);
@@ -197,7 +212,7 @@ static void add_log(struct server *server, cJSON *root) {
     cJSON *segments = cJSON_AddObjectToObject(root, "segments");
     add_u64(segments, "count", numbers.segments);
     add_u64(segments, "first_lsn", numbers.first_lsn);
-    cJSON_AddArrayToObject(root, "snapshots");
+    add_snapshots(server, root);
     cJSON_AddBoolToObject(root, "disk_full", numbers.disk_full);
 }
 

@@ -2,8 +2,8 @@
  *
  * 1. s = the newest LSN drawn.
  * 2. Every shard answers once: whatever was drawn up to s has then sent its COMMITs.
- * 3. Every shard freezes its treap, O(1), behind those COMMITs in its mailbox: all transactions up to
- *    s are in the frozen treaps. N is the highest LSN that any of them has applied.
+ * 3. Every shard freezes its treap, O(1), behind those COMMITs in its mailbox: all transactions up
+ * to s are in the frozen treaps. N is the highest LSN that any of them has applied.
  * 4. The frozen treaps, merged, go to a temporary file in key order, which is synced.
  * 5. The log is synced up to N, in every mode: the state is only whole together with the log to N.
  * 6. The file gets its name, the directory is synced.
@@ -320,8 +320,8 @@ static double last_lsn(void *ctx) {
 }
 
 static void register_metrics(struct checkpointer *checkpointer) {
-    static const uint64_t seconds[] = {1000000, 10000000, 100000000, 500000000, 1000000000,
-        5000000000, 10000000000, 60000000000};
+    static const uint64_t seconds[] = {
+        1000000, 10000000, 100000000, 500000000, 1000000000, 5000000000, 10000000000, 60000000000};
     struct stats *stats = checkpointer->server->stats;
     stats_family(stats, "checkpoint_duration_seconds", STATS_HISTOGRAM,
         "From the start of a checkpoint to its published snapshot.", seconds,

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "net/admin.h"
+#include "net/checkpoint.h"
 #include "net/worker.h"
 
 typedef enum route_action answer_fn(struct worker *worker, struct exchange *exchange);
@@ -130,9 +131,9 @@ static enum route_action answer_flush(struct worker *worker, struct exchange *ex
 }
 
 static enum route_action answer_checkpoint(struct worker *worker, struct exchange *exchange) {
-    (void)worker;
-    return answer_error(
-        exchange, 501, "not_supported", "this version of the server writes no snapshots");
+    if (!checkpointer_ask(worker->server->checkpointer, worker))
+        return answer_error(exchange, 409, "checkpoint_running", "a checkpoint is running already");
+    return ROUTE_CHECKPOINT;
 }
 
 /* ---- the fixed routes ---- */

@@ -11,9 +11,10 @@
 struct worker;
 
 enum route_action {
-    ROUTE_ANSWERED, /* the reply is complete */
-    ROUTE_SUBMIT,   /* call->procedure is set */
-    ROUTE_FLUSH,    /* answer when exchange->flush_lsn is durable */
+    ROUTE_ANSWERED,   /* the reply is complete */
+    ROUTE_SUBMIT,     /* call->procedure is set */
+    ROUTE_FLUSH,      /* answer when exchange->flush_lsn is durable */
+    ROUTE_CHECKPOINT, /* answer when the checkpoint that was asked for is over */
 };
 
 /* Looks at the request, sets call->label, and says what is to be done. */

@@ -9,6 +9,7 @@
 
 #include "core/clock.h"
 #include "core/diag.h"
+#include "net/checkpoint.h"
 #include "net/recovery.h"
 #include "net/startup.h"
 #include "net/worker.h"
@@ -236,6 +237,11 @@ static enum status serve(struct server *server, struct buf *error) {
     if (status == ST_OK)
         status = run_start_functions(server, error);
     if (status == ST_OK) {
+        server->first_run_done |= shard_peers_first_run(server->peers);
+        server->checkpointer = checkpointer_start(server);
+        status = server->checkpointer ? ST_OK : ST_NOMEM;
+    }
+    if (status == ST_OK) {
         atomic_store_explicit(&server->phase, SERVER_READY, memory_order_release);
         diag(DIAG_INFO, "ready: %u shards, data in %s", server->shards, server->options->data);
         wait_for_stop();
@@ -243,6 +249,10 @@ static enum status serve(struct server *server, struct buf *error) {
     }
     if (!drain_workers(server))
         leave_anyway(server);
+    if (server->checkpointer) {
+        checkpointer_stop(server->checkpointer);
+        checkpointer_at_exit(server->checkpointer);
+    }
     close_vms(server);
     /* Metrics that ask the log are no longer asked: all connections are closed. */
     close_shards(server);

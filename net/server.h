@@ -22,6 +22,7 @@
 #include "shard/shard.h"
 
 struct worker;
+struct checkpointer;
 struct shard_gauge;
 
 enum server_phase { SERVER_STARTING, SERVER_READY, SERVER_DRAINING };
@@ -54,7 +55,8 @@ struct server {
     /* ---- any thread ---- */
     _Atomic enum server_phase phase;
     atomic_uint connections;
-    atomic_bool flushing; /* a /v1/admin/flush is under way */
+    struct checkpointer *checkpointer; /* from READY on */
+    atomic_bool flushing;              /* a /v1/admin/flush is under way */
 };
 
 /* `concave serve`: runs until SIGTERM or SIGINT. The exit code. */

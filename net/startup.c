@@ -78,7 +78,8 @@ enum status startup_lock_dir(const char *dir, struct disk_file **lock, struct bu
 
 static enum status make_metrics(struct server *server, struct buf *error) {
     enum status status = labels_create(&server->labels, server->engine, server->app);
-    server->stats = stats_create(server->shards + 1); /* the last one is the log thread's */
+    server->stats =
+        stats_create(server->shards + 2); /* and the log's thread, and the checkpoints' */
     if (status == ST_OK && server->stats)
         server->peers = shard_peers_create(
             server->shards, server->stats, server->labels.names, server->labels.count);

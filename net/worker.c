@@ -218,6 +218,10 @@ bool worker_start(struct worker *worker, struct exchange *exchange) {
     case ROUTE_FLUSH:
         begin_flush(worker, exchange);
         return true;
+    case ROUTE_CHECKPOINT:
+        assert(!worker->checkpointing);
+        worker->checkpointing = exchange;
+        return true;
     case ROUTE_SUBMIT:
         break;
     }
@@ -282,6 +286,17 @@ static void finish_flush(struct worker *worker) {
     worker->flushing = NULL;
     atomic_store(&worker->server->flushing, false);
     admin_flushed(worker->server, &exchange->call.reply);
+    worker_committed(worker, &exchange->call);
+    worker_released(worker, &exchange->call);
+}
+
+void worker_checkpointed(struct worker *worker, enum status status) {
+    struct exchange *exchange = worker->checkpointing;
+    worker->checkpointing = NULL;
+    if (status == ST_OK)
+        admin_ok(&exchange->call.reply);
+    else
+        exchange->call.outcome = status;
     worker_committed(worker, &exchange->call);
     worker_released(worker, &exchange->call);
 }

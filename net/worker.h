@@ -66,8 +66,9 @@ struct worker {
     struct wheel wheel;
     struct exchange_pool pool;
     uint64_t body_bytes_held_max;
-    struct exchange *flushing;   /* waiting for a sync: /v1/admin/flush */
-    struct route_counts *counts; /* by label */
+    struct exchange *flushing;      /* waiting for a sync: /v1/admin/flush */
+    struct exchange *checkpointing; /* waiting for a snapshot: /v1/admin/checkpoint */
+    struct route_counts *counts;    /* by label */
     stats_id mailbox_depth, lua_memory;
     uint64_t lua_measured_ns;
     uint64_t date_second;
@@ -110,6 +111,8 @@ void worker_wake_for_sync(struct worker *worker);
 /* Begins to answer: true if the exchange is under way (worker_released comes), false if its reply
  * is complete. */
 bool worker_start(struct worker *worker, struct exchange *exchange);
+/* The checkpoint that this worker has asked for is over: answers whoever waits. On its thread. */
+void worker_checkpointed(struct worker *worker, enum status status);
 void worker_add_conn(struct worker *worker, struct conn *conn);
 void worker_remove_conn(struct worker *worker, struct conn *conn);
 /* The connection is pumped, or freed if it is closed, at the end of the turn. */

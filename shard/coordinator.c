@@ -307,6 +307,11 @@ static void build_record(struct txn *txn) {
         wal_record_first_run(txn->record);
 }
 
+static void note_first_run(const struct txn *txn) {
+    if (txn->first_run)
+        atomic_store_explicit(&txn->shard->options.peers->first_run, true, memory_order_release);
+}
+
 static void count_commit(const struct txn *txn) {
     const struct shard_metrics *m = metrics(txn);
     bool alone = txn->touched_count <= 1;
@@ -318,6 +323,7 @@ static void count_commit(const struct txn *txn) {
 static void commit_marked(struct txn *txn) {
     uint64_t lsn = wal_publish(txn->shard->options.wal, txn->record);
     txn->record = NULL;
+    note_first_run(txn);
     count_commit(txn);
     for (unsigned i = 0; i < txn->touched_count; i++) {
         struct branch *branch = txn->branches[txn->touched[i]];
@@ -351,6 +357,7 @@ static void committed_alone(struct txn *txn) {
         end_with(txn, refusal(txn->answer));
     } else {
         txn->record = NULL;
+        note_first_run(txn);
         count_commit(txn);
         finish(txn, branch->lsn, branch->lsn);
     }

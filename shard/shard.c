@@ -98,6 +98,10 @@ uint64_t shard_peers_bytes(const struct shard_peers *peers, unsigned shard) {
     return atomic_load_explicit(&peers->load[shard].bytes, memory_order_relaxed);
 }
 
+bool shard_peers_first_run(const struct shard_peers *peers) {
+    return atomic_load_explicit(&peers->first_run, memory_order_acquire);
+}
+
 /* ---- life ---- */
 
 enum status shard_create(const struct shard_options *options, struct shard **out) {
@@ -157,8 +161,8 @@ enum status shard_load_begin(struct shard *shard, size_t keys) {
     return ST_OK;
 }
 
-enum status shard_load_add(struct shard *shard, struct slice key, uint64_t hash, struct slice value,
-    uint64_t version) {
+enum status shard_load_add(
+    struct shard *shard, struct slice key, uint64_t hash, struct slice value, uint64_t version) {
     return put(shard->treap, key, hash, value, version);
 }
 
@@ -187,6 +191,14 @@ void shard_set_wal(struct shard *shard, struct wal *wal) {
 }
 
 /* ---- serving ---- */
+
+enum status shard_freeze(struct shard *shard, struct treap_frozen **frozen) {
+    return treap_freeze(shard->treap, frozen);
+}
+
+bool shard_thaw(struct shard *shard, size_t max) {
+    return treap_thaw(shard->treap, max);
+}
 
 void shard_set_vm(struct shard *shard, struct script_vm *vm) {
     shard->vm = vm;

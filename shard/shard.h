@@ -20,6 +20,7 @@
 #include "shard/script.h"
 
 struct shard;
+struct treap_frozen;
 
 struct shard_env {
     void *ctx;
@@ -65,8 +66,8 @@ void shard_destroy(struct shard *shard);
 /* Loads a snapshot into an empty shard: about this many keys, added in ascending order. ST_OK;
  * ST_NOMEM. */
 MUST_USE enum status shard_load_begin(struct shard *shard, size_t keys);
-MUST_USE enum status shard_load_add(struct shard *shard, struct slice key, uint64_t hash,
-    struct slice value, uint64_t version);
+MUST_USE enum status shard_load_add(
+    struct shard *shard, struct slice key, uint64_t hash, struct slice value, uint64_t version);
 void shard_load_end(struct shard *shard);
 /* Applies one operation of the log. ST_OK; ST_NOMEM. */
 MUST_USE enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op,
@@ -84,6 +85,12 @@ void shard_set_vm(struct shard *shard, struct script_vm *vm);
  * Otherwise the call stays with the caller: ST_BUSY with calls_max in flight, ST_NOMEM. */
 MUST_USE enum status shard_submit(struct shard *shard, struct call *call, uint64_t now_ns);
 
+/* Keeps the data as it is now, for a snapshot: O(1). The view may be read by one other thread until
+ * the first shard_thaw. One at a time. ST_OK; ST_NOMEM: nothing was kept. */
+MUST_USE enum status shard_freeze(struct shard *shard, struct treap_frozen **frozen);
+/* Gives back at most max nodes and values that were kept for the view; true when that was all. */
+bool shard_thaw(struct shard *shard, size_t max);
+
 /* Takes one message in. */
 void shard_deliver(struct shard *shard, struct msg *msg, uint64_t now_ns);
 
@@ -100,5 +107,7 @@ unsigned shard_in_flight(const struct shard *shard);
 /* Numbers for status and metrics. Any thread; relaxed. */
 uint64_t shard_peers_keys(const struct shard_peers *peers, unsigned shard);
 uint64_t shard_peers_bytes(const struct shard_peers *peers, unsigned shard);
+/* Whether a transaction with the marker of first_run has committed in this process. */
+bool shard_peers_first_run(const struct shard_peers *peers);
 
 #endif

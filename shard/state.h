@@ -246,6 +246,7 @@ struct shard_metrics {
 struct shard_peers {
     unsigned shards;
     struct shard_metrics metrics;
+    atomic_bool first_run; /* committed with its marker */
     struct shard_load {
         _Alignas(64) _Atomic uint64_t calls; /* transactions running there */
         _Atomic uint64_t keys, bytes;
