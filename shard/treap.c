@@ -128,13 +128,12 @@ enum status treap_stage_put(struct treap *treap, struct slice key, uint64_t hash
         blob_free(treap, blob);
         return ST_NOMEM;
     }
-    /* A key that is absent may come and go again before the install. */
     *out = (struct treap_staged){.value = blob,
         .node = node,
         .key = key,
         .hash = hash,
         .moves = treap->moves,
-        .place = place_take(treap, key, fresh),
+        .place = place_take(treap, key, false),
         .fresh = fresh};
     return ST_OK;
 }

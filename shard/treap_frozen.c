@@ -7,13 +7,14 @@
  * by copying those that are not, from the root down. A copy means the same as what it is a copy of,
  * so this is done when the write is staged, long before it is certain: then it may still fail.
  *
- * Installing finds its path own then, whatever others have installed since. Call the nodes visited
- * by a search for each of the two gaps beside a key its way (one gap, if the key is absent): from
- * the root to the key, then the right edge of its left subtree and the left edge of its right one.
- * A write of a key changes nodes of its way only, and its whole way was made own. After that write
- * the way of any other key consists of nodes that it consisted of before and of nodes of the
- * written key's way. So the number of foreign nodes on a way never rises while the view stands.
- * Freezing makes all nodes foreign, hence it walks the ways of what is staged at that moment.
+ * Installing finds own nodes only then, whatever others have installed since. Call the nodes
+ * visited by a search for each of the two gaps beside a key its way (one gap, if the key is
+ * absent): from the root to the key, then the right edge of its left subtree and the left edge of
+ * its right one. A put changes nodes between the root and its key, or on its key's way if that was
+ * absent, and a delete nodes of its key's way; all of them were made own. After such a write the
+ * way of any other key consists of nodes that it consisted of before and of nodes of the written
+ * key's way. So the number of foreign nodes on a way never rises while the view stands. Freezing
+ * makes all nodes foreign, hence it goes the ways of what is staged at that moment.
  *
  * A node that was copied goes into limbo, and is given back when the view is no longer looked at.
  * Its value is then that of node and copy: if the copy gets another one or goes, the shared value

@@ -28,7 +28,7 @@ struct treap_frozen {
 struct staged_place {
     struct slice key;
     bool taken;
-    bool whole;    /* as path_own takes it */
+    bool whole;    /* as path_own takes it: a delete */
     uint32_t next; /* if free: the next free one */
 };
 

@@ -278,41 +278,86 @@ static void test_every_allocation_may_fail(void **state) {
     assert_true(failures > 20); /* three paths of this depth */
 }
 
-/* More views, one after the other, than there are numbers for epochs; keys come and go all the
- * while, also between the steps in which the nodes are renumbered. */
+/* Also when so many writes are staged that what the view keeps needs room again and again. */
+static void test_many_installs_need_no_memory(void **state) {
+    struct treap *treap = *state;
+    enum { KEYS = 4000 };
+    fill(treap, KEYS);
+    struct treap_frozen *frozen = freeze(treap);
+    static char bytes[KEYS][NAME_BYTES];
+    static struct treap_staged staged[KEYS];
+    uint64_t value = 9;
+    for (unsigned i = 0; i < KEYS; i++) {
+        struct slice key = name(i, bytes[i]);
+        assert_int_equal(
+            treap_stage_put(treap, key, hash_of(key), number_value(&value), &staged[i]), ST_OK);
+    }
+    slab_fail_after(treap_slab(treap), 0);
+    for (unsigned i = 0; i < KEYS; i++)
+        treap_install_put(treap, &staged[i], KEYS + 1 + i);
+    slab_fail_after(treap_slab(treap), SLAB_FAIL_NEVER);
+    expect_filled(frozen, KEYS);
+    thaw_all(treap);
+    treap_check(treap);
+}
+
+static uint64_t only_value(const struct treap_node *node) {
+    uint64_t value;
+    assert_int_equal(treap_value(node).len, sizeof value);
+    memcpy(&value, treap_value(node).data, sizeof value);
+    return value;
+}
+
+/* Gives keys [first, end) new values under a view, which must go on showing `before`. */
+static void renew_under_view(
+    struct treap *treap, unsigned first, unsigned end, uint64_t before, uint64_t *lsn) {
+    struct treap_frozen *frozen = freeze(treap);
+    uint64_t value = before + 1;
+    for (unsigned i = first; i < end; i++)
+        put(treap, i, number_value(&value), ++*lsn);
+    struct treap_cursor cursor;
+    treap_cursor_init(&cursor, frozen);
+    for (unsigned i = first; i < end; i++)
+        assert_int_equal(only_value(treap_cursor_next(&cursor)), before);
+    assert_null(treap_cursor_next(&cursor));
+}
+
+/* More views, one after the other, than there are numbers for epochs: all nodes are then renumbered
+ * in steps, between which keys come and go, and none is mistaken for one of a later epoch. */
 static void test_epochs_may_run_out(void **state) {
     struct treap *treap = *state;
-    enum { KEYS = 64, VIEWS = 70000 };
-    fill(treap, KEYS);
-    static uint64_t values[KEYS];
+    enum { KEYS = 200, STEP = 5, EPOCHS = 32767 };
+    uint64_t lsn = 0, value = 0;
     for (unsigned i = 0; i < KEYS; i++)
-        values[i] = i;
-    uint64_t lsn = KEYS;
-    unsigned long_thaws = 0;
-    for (unsigned view = 0; view < VIEWS; view++) {
-        struct treap_frozen *frozen = freeze(treap);
-        unsigned at = view * 7 % (KEYS - 1); /* the last key is never written */
-        uint64_t old = values[at], value = view;
-        put(treap, at, number_value(&value), ++lsn);
-        struct treap_cursor cursor;
-        treap_cursor_init(&cursor, frozen);
-        const struct treap_node *node = NULL;
-        for (unsigned i = 0; i <= at; i++)
-            node = treap_cursor_next(&cursor);
-        assert_non_null(node);
-        assert_true(slice_equal(treap_value(node), number_value(&old)));
-        values[at] = view;
-        unsigned calls = 1;
-        while (!treap_thaw(treap, 5)) {
-            calls++;
-            put(treap, KEYS + calls % 3, number_value(&value), ++lsn);
-            put(treap, at, number_value(&value), ++lsn);
-            assert_true(delete (treap, KEYS + calls % 3, ++lsn));
+        put(treap, i, number_value(&value), ++lsn);
+    unsigned first = 0, end = KEYS;
+    for (unsigned round = 0; round < 2; round++) {
+        renew_under_view(treap, first, end, 2 * round, &lsn); /* all are of the first epoch now */
+        thaw_all(treap);
+        for (unsigned view = 2; view < EPOCHS; view++) {
+            (void)freeze(treap);
+            assert_true(treap_thaw(treap, 1));
         }
-        long_thaws += calls > 10;
+        (void)freeze(treap);
+        value = 2 * round + 1;
+        unsigned steps = 1;
+        for (; !treap_thaw(treap, STEP); steps++) {
+            assert_true(delete (treap, first++, ++lsn));
+            put(treap, end++, number_value(&value), ++lsn);
+        }
+        assert_true(steps >= KEYS / STEP);
+        renew_under_view(treap, first, end, 2 * round + 1, &lsn);
+        treap_check(treap);
+        thaw_all(treap);
+        /* The epochs go on from the first one. */
+        for (unsigned view = 2; view < EPOCHS; view++) {
+            (void)freeze(treap);
+            assert_true(treap_thaw(treap, 1));
+        }
+        (void)freeze(treap);
+        while (!treap_thaw(treap, STEP))
+            continue;
     }
-    treap_check(treap);
-    assert_int_equal(long_thaws, 2);
 }
 
 /* ---- A reader on another thread ---- */
@@ -376,6 +421,7 @@ int main(void) {
         TEST(test_a_thaw_is_bounded),
         TEST(test_a_hot_key_is_copied_once),
         TEST(test_installs_need_no_memory),
+        TEST(test_many_installs_need_no_memory),
         TEST(test_every_allocation_may_fail),
         TEST(test_epochs_may_run_out),
         TEST(test_a_reader_on_another_thread),
