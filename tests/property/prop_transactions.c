@@ -1,5 +1,7 @@
 /* Property: whatever order messages, turns and syncs come in, every call's result is strictly
- * serializable: a writer's reads hold at its LSN, a reader's at one LSN within its request. */
+ * serializable: a writer's reads hold at its LSN, a reader's at one LSN within its request. Views
+ * of the shards' treaps are taken and given up at any time; they change nothing and stay unchanged.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,9 +11,57 @@
 
 #include <cmocka.h>
 
+#include "shard/state.h"
 #include "tests/support/stage.h"
 
 #define CALLS_A_RUN 60u
+#define STAGED_SHARDS 8u
+
+/* A frozen view of one shard, and what it showed at first. */
+struct view {
+    struct treap_frozen *frozen; /* NULL: none stands */
+    bool thawing;
+    size_t count;
+    uint64_t versions[STAGE_KEYS];
+};
+
+static size_t view_read(const struct view *view, uint64_t versions[STAGE_KEYS]) {
+    struct treap_cursor cursor;
+    size_t count = 0;
+    treap_cursor_init(&cursor, view->frozen);
+    for (const struct treap_node *node; (node = treap_cursor_next(&cursor)); count++) {
+        assert_true(count < STAGE_KEYS);
+        versions[count] = treap_version(node);
+    }
+    return count;
+}
+
+static void view_thaw(struct view *view, struct treap *treap, size_t max) {
+    if (view->frozen) {
+        uint64_t versions[STAGE_KEYS];
+        assert_int_equal(view_read(view, versions), view->count);
+        assert_memory_equal(versions, view->versions, view->count * sizeof versions[0]);
+        view->frozen = NULL;
+    }
+    view->thawing = !treap_thaw(treap, max);
+}
+
+/* Takes, gives up or looks through the view of one shard. */
+static void view_move(struct stage *stage, struct view *views, unsigned shards) {
+    unsigned at = (unsigned)stage_random(stage, shards);
+    struct treap *treap = stage_shard(stage, at)->treap;
+    struct view *view = &views[at];
+    if (view->frozen || view->thawing) {
+        view_thaw(view, treap, 1 + stage_random(stage, 8));
+        return;
+    }
+    if (treap_freeze(treap, &view->frozen) != ST_OK) {
+        view->frozen = NULL; /* no memory, in a run that takes it away */
+        return;
+    }
+    view->count = view_read(view, view->versions);
+    treap_check(treap);
+}
 
 struct mix {
     unsigned keys;           /* of the first STAGE_KEYS */
@@ -86,6 +136,7 @@ static uint64_t run(unsigned shards, uint64_t seed, const struct mix *mix) {
     struct stage_call *latest[SESSIONS] = {NULL};
     if (mix->pressure)
         stage_fail_at_random(stage, 3, 3);
+    struct view views[STAGED_SHARDS] = {{.frozen = NULL}};
     for (unsigned i = 0; i < CALLS_A_RUN; i++) {
         struct stage_call *call = random_call(stage, mix);
         struct stage_call **before = &latest[stage_random(stage, SESSIONS)];
@@ -95,10 +146,17 @@ static uint64_t run(unsigned shards, uint64_t seed, const struct mix *mix) {
             stage_submit(stage, call, (unsigned)stage_random(stage, shards));
         *before = call;
         for (uint64_t moves = stage_random(stage, 400 / mix->in_flight); moves > 0; moves--)
-            stage_move(stage);
+            if (stage_random(stage, 16))
+                stage_move(stage);
+            else
+                view_move(stage, views, shards);
     }
     stage_settle(stage, 2000000);
     stage_check_history(stage);
+    for (unsigned i = 0; i < shards; i++) {
+        view_thaw(&views[i], stage_shard(stage, i)->treap, SIZE_MAX);
+        treap_check(stage_shard(stage, i)->treap);
+    }
     uint64_t losses = stage_losses(stage);
     stage_close(stage);
     return losses;
