@@ -114,7 +114,9 @@ enum status wal_trim(struct wal *wal, uint64_t lsn, struct buf *error) {
 static enum status write_header(const char *path, const struct wal_segment_header *header) {
     unsigned char block[WAL_BLOCK_BYTES];
     struct disk_file *file;
-    enum status status = disk_open(path, DISK_CREATE, &file);
+    enum status status = disk_unlink(path); /* what an interrupted attempt has left */
+    if (status == ST_OK || status == ST_NOT_FOUND)
+        status = disk_open(path, DISK_CREATE, &file);
     if (status != ST_OK)
         return status;
     wal_header_encode(header, block);
