@@ -208,6 +208,14 @@ static enum status check_joint(struct replay *replay, const struct wal_reader *r
     /* Of the oldest segment, what is before it may be in the snapshot. */
     if (first ? header->before_lsn <= replay->last_lsn : header->before_lsn == replay->last_lsn)
         return ST_OK;
+    if (!first && header->before_lsn > replay->last_lsn) {
+        const struct wal *wal = replay->wal; /* where the segment before has ended */
+        buf_printf(replay->error,
+            "%s: offset %llu: damaged: LSN %llu is unreadable, but %s goes on after LSN %llu",
+            wal->last_path, LLU(wal->last_offset), LLU(wal->write_lsn), replay->path,
+            LLU(header->before_lsn));
+        return ST_CORRUPT;
+    }
     buf_printf(replay->error,
         "%s: offset 0: damaged: it goes on after LSN %llu, but what is before it ends with LSN "
         "%llu",

@@ -39,6 +39,17 @@ def stop(server):
         server.fail("exit code %d at a clean stop" % code)
 
 
+def execute_patiently(server, *commands):
+    """server.execute, repeated after a 503: with small segments the next one may be on its way."""
+    while True:
+        response = server.request("POST", "/v1/execute", {"commands": list(commands)})
+        if response.status != 503:
+            break
+    if response.status != 200:
+        server.fail("execute: %r" % response)
+    return response.json()["version"]
+
+
 class Client:
     """A keep-alive connection of documents. send() and receive() apart keep a request under way."""
 
