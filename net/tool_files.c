@@ -236,7 +236,7 @@ static enum status check_end(struct segment *segment) {
             buf_printf(segment->log->problems,
                 "%s: offset %" PRIu64 ": damaged: LSN %" PRIu64
                 " is unreadable, but the segment after it shows that it was on disk\n",
-                segment->path, dirty, reader->next_lsn);
+                segment->path, reader->offset, reader->next_lsn);
             return ST_CORRUPT;
         }
         status = judge_end(segment, dirty, &goes_on);

@@ -122,6 +122,13 @@ static enum status read_head(struct load *load) {
 }
 
 static enum status check_item(struct load *load, const struct tool_item *item, struct buf *reason) {
+    if (wal_record_bytes(1, item->key.len + item->value.len) > load->record_bytes_max) {
+        buf_printf(reason,
+            "key and value are larger than a record of the log may be, %zu bytes "
+            "(--wal-segment-bytes)",
+            load->record_bytes_max);
+        return ST_INVALID;
+    }
     if (item->version > load->head.last_lsn) {
         buf_printf(reason, "version %" PRIu64 " is higher than the last LSN, %" PRIu64,
             item->version, load->head.last_lsn);

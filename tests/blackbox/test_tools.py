@@ -1,0 +1,423 @@
+"""concave verify, dump and load: on whole, empty, torn and damaged directories, and beside a running server."""
+import json
+import os
+import shutil
+import subprocess
+import threading
+import unittest
+
+import files
+from clients import Client, execute_patiently, kill, seeded, stop
+from server import BINARY, Server, clean_env, run, scaled
+
+SEGMENTS = ["--wal-segment-bytes", "1MiB"]
+SMALL = SEGMENTS + ["--checkpoint-wal-bytes", "0"]  # a log that no snapshot makes shorter
+ODD_VALUES = [True, False, 0, -1, 2**63 - 1, -2**63, 1.0, -0.0, 5e-324, 1.7976931348623157e308, "", "é€😀\u0000\n\"\\/",
+              [], {}, [[], {"": None}], {"b": 1, "a": [1.5, None, "x"]}]
+ODD_KEYS = ["a", "a\u0000", "a\nb", "é", "\U0001F600", "\uffff", "z" * 1024, " ", "\"\\"]
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def state(text):
+    """A dump's keys as Server.dump gives them, after a look at its form."""
+    found = lines(text)
+    assert set(found[0]) == {"concave_dump", "last_lsn", "first_run", "keys"}, found[0]
+    items = found[1:]
+    assert len(items) == found[0]["keys"], found[0]
+    keys = [item["key"].encode() for item in items]
+    assert keys == sorted(set(keys)), "not in key order"
+    assert all(list(item) == ["key", "value", "version"] for item in items)
+    return {item["key"]: (item["value"], item["version"]) for item in items}
+
+
+class ToolCase(unittest.TestCase):
+    def setUp(self):
+        self.server = Server(options=SMALL)
+        self.addCleanup(self.server.remove)
+        self.data = self.server.data
+
+    def path(self, name):
+        return os.path.join(self.server.folder, name)
+
+    def fill(self, keys=20, rounds=3, size=100):
+        """Puts, replacements and deletes; ends the server cleanly."""
+        self.server.start()
+        for number in range(rounds):
+            execute_patiently(self.server, *({"cmd_type": "set", "key": "k%d" % key, "value": [number, "x" * size]}
+                                             for key in range(keys)))
+            execute_patiently(self.server, {"cmd_type": "delete", "key": "k%d" % number})
+        found = self.server.dump()
+        stop(self.server)
+        return found
+
+    def tool(self, *arguments, code=0, stdin=b""):
+        done = run(*arguments, stdin=stdin)
+        self.assertEqual(done.returncode, code, done.stdout[-2000:] + done.stderr[-2000:])
+        if code:
+            self.assertTrue(done.stderr.startswith("concave: "), done.stderr)
+        return done
+
+    def dump(self, data=None):
+        return self.tool("dump", data or self.data).stdout
+
+    def load(self, text, data, code=0):
+        return self.tool("load", data, *SEGMENTS, stdin=text.encode(), code=code)
+
+
+class Verify(ToolCase):
+    def test_says_what_it_has_read(self):
+        self.fill()
+        done = self.tool("verify", self.data)
+        self.assertRegex(done.stdout, r": fine: 1 segments with 6 records, LSN 1 to 6; 0 snapshots with 0 keys; \d+ bytes")
+        self.assertEqual(done.stderr, "")
+
+    def test_changes_nothing(self):
+        self.fill()
+        before = files.content(self.data)
+        self.tool("verify", self.data)
+        self.dump()
+        self.tool("dump", self.data, "--log")
+        self.assertEqual(files.content(self.data), before)
+
+    def test_a_directory_that_is_not_there(self):
+        for command in ("verify", "dump"):
+            self.assertIn("No such file", self.tool(command, self.path("none"), code=1).stderr)
+            self.assertFalse(os.path.exists(self.path("none")))
+
+    def test_an_empty_directory(self):
+        os.mkdir(self.data)
+        self.tool("verify", self.data)
+        self.assertEqual(state(self.dump()), {})
+
+    def test_a_stray_file_is_reported(self):
+        self.fill()
+        with open(os.path.join(self.data, "notes.txt"), "wb") as file:
+            file.write(b"mine")
+        self.assertIn("notes.txt", self.tool("verify", self.data).stderr)
+
+    def test_damage_is_named_with_file_offset_and_lsn(self):
+        self.fill()
+        segment = files.segments(self.data)[0]
+        before, victim = files.records(segment)[1:3]
+        end = before.offset + before.bytes  # from where on nothing can be read
+        files.flip(segment, victim.offset + files.RECORD_HEADER + 20)
+        for command in ("verify", "dump"):
+            done = self.tool(command, self.data, code=1)
+            for word in (segment, "offset %d" % end, "LSN %d" % victim.lsn, "damaged"):
+                self.assertIn(word, done.stderr)
+        self.assertIn("not fine", self.tool("verify", self.data, code=1).stdout)
+        self.assertEqual(self.tool("dump", self.data, code=1).stdout, "")
+
+    def test_all_damage_is_named(self):
+        self.fill(keys=300, rounds=30, size=1000)
+        paths = files.segments(self.data)
+        self.assertGreater(len(paths), 3)
+        for path in paths[:3]:
+            files.flip(path, files.records(path)[0].offset + 40)
+        errors = self.tool("verify", self.data, code=1).stderr
+        for path in paths[:3]:
+            self.assertRegex(errors, "%s: offset 4096: .*LSN %d " % (path, files.header(path).first_lsn))
+
+    def test_a_missing_segment_is_damage(self):
+        self.fill(keys=300, rounds=30, size=1000)
+        paths = files.segments(self.data)
+        os.remove(paths[1])
+        self.assertIn(paths[2], self.tool("verify", self.data, code=1).stderr)
+        self.tool("dump", self.data, code=1)
+
+    def test_an_unknown_format_version_is_named(self):
+        self.fill()
+        segment = files.segments(self.data)[0]
+        files.overwrite(segment, files.FORMAT_VERSION_AT, b"\x09")
+        for command in ("verify", "dump"):
+            errors = self.tool(command, self.data, code=1).stderr
+            self.assertIn(segment, errors)
+            self.assertIn("version 9", errors)
+
+    def test_a_torn_end_is_reported_and_no_failure(self):
+        self.fill()
+        segment = files.segments(self.data)[0]
+        last = files.records(segment)[-1]
+        # Of the last record the half; the mark behind it, which vouches for it, was never written.
+        files.cut_after(segment, last.lsn)
+        files.overwrite(segment, last.offset + last.bytes // 2, bytes(last.bytes // 2))
+        done = self.tool("verify", self.data)
+        self.assertIn("torn", done.stderr)
+        self.assertIn("LSN %d" % last.lsn, done.stderr)
+        self.assertEqual(lines(self.dump())[0]["last_lsn"], last.lsn - 1)
+
+
+class Dump(ToolCase):
+    def test_shows_the_state_that_the_server_shows(self):
+        found = self.fill()
+        self.assertEqual(state(self.dump()), found)
+
+    def test_odd_keys_and_values_are_exact(self):
+        self.server.start()
+        for number, value in enumerate(ODD_VALUES):
+            self.server.put("value:%d" % number, value)
+        for key in ODD_KEYS:
+            self.server.put(key, 1)
+        stop(self.server)
+        text = self.dump()
+        found = state(text)
+        for number, value in enumerate(ODD_VALUES):
+            self.assertEqual(json.dumps(found["value:%d" % number][0]), json.dumps(value))
+        self.assertLessEqual(set(ODD_KEYS), set(found))
+        self.assertIn("é€😀", text)
+
+    def test_the_log_is_shown_record_by_record(self):
+        self.server.start()
+        self.server.put("a", 1)
+        self.server.execute({"cmd_type": "set", "key": "b", "value": {"x": []}}, {"cmd_type": "delete", "key": "a"})
+        stop(self.server)
+        found = lines(self.tool("dump", self.data, "--log").stdout)
+        self.assertEqual(found[0], {"lsn": 1, "ops": [{"key": "a", "value": 1}]})
+        self.assertEqual(found[1]["lsn"], 2)
+        self.assertCountEqual(found[1]["ops"], [{"key": "b", "value": {"x": []}}, {"key": "a", "delete": True}])
+        self.assertEqual(len(found), 2)
+
+    def test_a_reader_that_goes_away(self):
+        self.fill(keys=800, rounds=2, size=500)
+        with subprocess.Popen([BINARY, "dump", self.data], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=clean_env()) as process:
+            process.stdout.read(10)
+            process.stdout.close()
+            self.assertNotEqual(process.wait(timeout=60), 0)
+            self.assertNotIn(b"Sanitizer", process.stderr.read())
+
+    def test_an_output_that_is_full(self):
+        self.fill()
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, "dump", self.data], stdout=full, stderr=subprocess.PIPE, env=clean_env(),
+                                  check=False, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"No space", done.stderr)
+
+
+class Load(ToolCase):
+    def test_a_dump_loaded_elsewhere_dumps_the_same(self):
+        found = self.fill()
+        text = self.dump()
+        other = Server(shards=3, options=SMALL, data=self.path("other"))
+        self.addCleanup(other.remove)
+        self.load(text, other.data)
+        self.assertEqual(self.dump(other.data), text)
+        self.tool("verify", other.data)
+        other.start()
+        self.assertEqual(other.dump(), found)
+        stop(other)
+        self.assertEqual(self.dump(other.data), text)
+        self.tool("verify", other.data)
+
+    def test_the_next_version_goes_on_where_the_dump_ends(self):
+        self.fill()
+        text = self.dump()
+        last_lsn = lines(text)[0]["last_lsn"]
+        for durability in ("always", "manual"):
+            other = Server(options=SMALL + ["--durability", durability], data=self.path(durability))
+            self.addCleanup(other.remove)
+            self.load(text, other.data)
+            other.start()
+            self.assertEqual(other.put("new", 1), last_lsn + 1)
+            stop(other)
+            again = lines(self.dump(other.data))
+            self.assertEqual(again[0]["last_lsn"], last_lsn + 1)
+            self.tool("verify", other.data)
+
+    def test_odd_keys_and_values_survive(self):
+        self.server.start()
+        for number, value in enumerate(ODD_VALUES):
+            self.server.put("value:%d" % number, value)
+        for key in ODD_KEYS:
+            self.server.put(key, key)
+        stop(self.server)
+        text = self.dump()
+        self.load(text, self.path("other"))
+        self.assertEqual(self.dump(self.path("other")), text)
+
+    def test_an_empty_state(self):
+        os.mkdir(self.data)
+        empty = self.dump()
+        self.load(empty, self.path("empty"))
+        self.assertEqual(self.dump(self.path("empty")), empty)
+        # All keys gone, but versions were used.
+        self.server.start()
+        self.server.put("a", 1)
+        self.server.execute({"cmd_type": "delete", "key": "a"})
+        stop(self.server)
+        gone = self.dump()
+        self.assertEqual(lines(gone), [{"concave_dump": 1, "last_lsn": 2, "first_run": False, "keys": 0}])
+        self.load(gone, self.path("gone"))
+        self.assertEqual(self.dump(self.path("gone")), gone)
+        other = Server(data=self.path("gone"))
+        self.addCleanup(other.remove)
+        other.start()
+        self.assertEqual(other.put("a", 1), 3)
+
+    def test_the_first_run_is_not_run_again(self):
+        app = self.path("app.lua")
+        with open(app, "w", encoding="utf-8") as file:
+            file.write("on('first_run', function() incr('first runs') end)\n")
+        self.server.app = app
+        self.server.start()
+        stop(self.server)
+        text = self.dump()
+        self.assertTrue(lines(text)[0]["first_run"])
+        self.assertIn({"first_run": True}, lines(self.tool("dump", self.data, "--log").stdout)[0]["ops"])
+        other = Server(app=app, data=self.path("other"))
+        self.addCleanup(other.remove)
+        self.load(text, other.data)
+        self.assertEqual(self.dump(other.data), text)
+        other.start()
+        self.assertEqual(other.get("first runs")[0], 1)
+
+    def test_only_into_a_new_or_empty_directory(self):
+        self.fill()
+        text = self.dump()
+        for name in ("notes.txt", "wal-next.tmp"):
+            target = self.path("holds " + name)
+            os.mkdir(target)
+            with open(os.path.join(target, name), "wb") as file:
+                file.write(b"mine")
+            self.load(text, target, code=1)
+            self.assertEqual(files.content(target), {name: b"mine"})
+        before = files.content(self.data)
+        self.load(text, self.data, code=1)
+        self.assertEqual(files.content(self.data), before)
+        os.mkdir(self.path("empty"))
+        self.load(text, self.path("empty"))
+        self.load(text, self.path("a/b/c"))
+
+    def test_not_beside_a_server(self):
+        self.fill()
+        text = self.dump()
+        other = Server(data=self.path("other"))
+        self.addCleanup(other.remove)
+        other.start()
+        self.load(text, other.data, code=1)
+
+    def test_errors_name_the_line_and_leave_nothing(self):
+        head = '{"concave_dump":1,"last_lsn":9,"first_run":false,"keys":2}\n'
+        good = '{"key":"a","value":1,"version":3}\n'
+        last = '{"key":"b","value":1,"version":9}\n'
+        self.load(head + good + last, self.path("good"))
+        cases = (
+            (1, ""), (1, "\n"), (1, "nonsense"), (1, good), (1, "[]"), (1, head.replace("1,", "2,", 1)),
+            (1, head.replace(':9', ':-9')), (1, head.replace(',"keys":2', "")), (1, head.replace(":9", ":9.0")),
+            (1, head.replace(':9', ':0')), (1, head.replace("false", "0")),
+            (2, head + "\n"), (2, head + good[:-3]), (2, head + "\ufeff" + good), (2, head + good.strip() + "x\n"),
+            (2, head), (2, head + good), (4, head + good + last + '{"key":"c","value":1,"version":9}\n'),
+            (4, head + good + last + "\n"),
+            (3, head + good + good), (3, head + last + good), (3, head + good + last.replace("9", "10")),
+            (3, head + good + last.replace("9", "0")), (3, head + good + last.replace("9", "9.0")),
+            (3, head + good + last.replace("9", "9223372036854775808")),
+            (3, head + good + last.replace(':1', ':null')), (3, head + good + last.replace(':1', ':1e999')),
+            (3, head + good + last.replace(':1', ':9223372036854775808')),
+            (3, head + good + last.replace(':1', ':{"x":1,"x":2}')),
+            (3, head + good + last.replace(':1', ':' + "[" * 65 + "]" * 65)),
+            (3, head + good + last.replace('"b"', '""')), (3, head + good + last.replace('"b"', '"%s"' % ("b" * 65536))),
+            (3, head + good + last.replace('"b"', '7')), (3, head + good + last.replace('"b"', '"\\ud800"')),
+            (3, head + good + last.replace('"key"', '"kay"')), (3, head + good + last.replace('"value":1,', "")),
+            (3, head + good + last.replace(':1', ':1,"more":1')),
+            (3, head + good + last.replace(':1', ':"%s"' % ("v" * (600 << 10)))))
+        for number, (line, text) in enumerate(cases):
+            if text == head:
+                line = 1  # where it ends
+            with self.subTest(number=number, text=text[:200]):
+                target = self.path("bad %d" % number)
+                done = self.load(text, target, code=1)
+                self.assertIn("line %d: " % line, done.stderr)
+                if os.path.exists(target):
+                    self.assertLessEqual(set(os.listdir(target)), {"LOCK"})
+                self.load(head + good + last, target)  # nothing is in the way of a better one
+
+    def test_a_load_that_is_killed_leaves_nothing_that_serves(self):
+        head = '{"concave_dump":1,"last_lsn":9,"first_run":false,"keys":2}\n{"key":"a","value":1,"version":3}\n'
+        with subprocess.Popen([BINARY, "load", self.data, *SEGMENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=clean_env()) as process:
+            process.stdin.write(head.encode())
+            process.stdin.write(b'{"key":"b","value":"' + b"x" * (400 << 10))
+            process.stdin.flush()
+            while not os.path.exists(self.data) or not files.segments(self.data):
+                self.assertIsNone(process.poll())
+            locked = run("serve", "--data", self.data, "--addr", "127.0.0.1:0")
+            self.assertEqual(locked.returncode, 1)
+            self.assertIn("in use", locked.stderr)
+            process.kill()
+        done = run("serve", "--data", self.data, "--addr", "127.0.0.1:0")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.tool("verify", self.data, code=1)
+        self.load(head, self.data, code=1)
+
+
+class BesideAServer(ToolCase):
+    """The tools read while segments come and records are written: never an error, never a torn state."""
+
+    PAIRS = 20
+
+    def test_verify_and_dump_while_writing(self):
+        self.server.shards = 2
+        self.server.start()
+        done = threading.Event()
+        failures = []
+
+        def write(index):
+            client = Client(self.server)
+            random = seeded()
+            number = 0
+            try:
+                while not done.is_set():
+                    number += 1
+                    pair = random.randrange(self.PAIRS)
+                    value = [index, number, "x" * random.choice((10, 1000, 50000))]
+                    status, reply = client.post("/v1/execute", {"commands": [
+                        {"cmd_type": "set", "key": "%s:%d" % (side, pair), "value": value}
+                        for side in ("left", "right")]})
+                    assert status in (200, 503), reply  # 503: the next segment is on its way
+            except BaseException as failure:  # pylint: disable=broad-except
+                failures.append(failure)
+            finally:
+                client.close()
+
+        threads = [threading.Thread(target=write, args=(index,)) for index in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            self.look()
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(failures, [])
+        kill(self.server)
+        self.tool("verify", self.data)
+        text = self.dump()
+        self.server.start()
+        self.assertEqual(self.server.dump(), state(text))
+
+    def look(self):
+        last_lsn = 0
+        for _ in range(scaled(12)):
+            self.assertIn(": fine:", self.tool("verify", self.data).stdout)
+            acknowledged = int(self.server.metrics()["concave_wal_durable_lsn"])
+            text = self.dump()
+            self.assertGreaterEqual(lines(text)[0]["last_lsn"], max(last_lsn, acknowledged))
+            last_lsn = lines(text)[0]["last_lsn"]
+            found = state(text)
+            for pair in range(self.PAIRS):
+                self.assertEqual(found.get("left:%d" % pair), found.get("right:%d" % pair))
+            # LSNs without gaps, and no fewer than were there before.
+            lsns = [line["lsn"] for line in lines(self.tool("dump", self.data, "--log").stdout)]
+            self.assertEqual(lsns, list(range(1, len(lsns) + 1)))
+            self.assertGreaterEqual(len(lsns), last_lsn)
+            self.load(text, self.path("copy"))
+            self.assertEqual(self.dump(self.path("copy")), text)
+            shutil.rmtree(self.path("copy"))
+
+
+if __name__ == "__main__":
+    unittest.main()
