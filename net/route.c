@@ -111,6 +111,8 @@ static enum route_action answer_livez(struct worker *worker, struct exchange *ex
 }
 
 static enum route_action answer_readyz(struct worker *worker, struct exchange *exchange) {
+    if (server_disk_full(worker->server))
+        return answer_error(exchange, 503, "disk_full", "the disk is full: reads only");
     if (!server_ready(worker->server))
         return answer_error(exchange, 503, "not_ready", "not ready");
     admin_ok(&exchange->call.reply);

@@ -33,12 +33,18 @@ bool server_alive(const struct server *server) {
     return true;
 }
 
-bool server_ready(const struct server *server) {
-    if (atomic_load_explicit(&server->phase, memory_order_acquire) != SERVER_READY)
+bool server_disk_full(const struct server *server) {
+    /* The log exists only once recovery is over. */
+    if (atomic_load_explicit(&server->phase, memory_order_acquire) == SERVER_STARTING)
         return false;
     struct wal_numbers numbers = {0};
     wal_read_numbers(server->wal, &numbers);
-    return !numbers.disk_full && server_alive(server);
+    return numbers.disk_full;
+}
+
+bool server_ready(const struct server *server) {
+    return atomic_load_explicit(&server->phase, memory_order_acquire) == SERVER_READY &&
+           !server_disk_full(server) && server_alive(server);
 }
 
 /* ---- opening the shards, in their threads ---- */

@@ -64,6 +64,8 @@ int server_run(const struct options *options, const struct script_engine *engine
 
 /* True unless a shard's thread is stuck in a turn. Any thread. */
 bool server_alive(const struct server *server);
+/* Writes are refused for lack of room on the disk. Any thread. */
+bool server_disk_full(const struct server *server);
 /* Ready for requests, and there is room on the disk for writes. Any thread. */
 bool server_ready(const struct server *server);
 
