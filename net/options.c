@@ -115,16 +115,29 @@ static const struct {
     const char *arguments;
     bool takes_dir;
     const char *meaning;
+    const char *details; /* of `help COMMAND`; NULL: none */
 } commands[] = {
-    [COMMAND_SERVE] = {"serve", "[options]", false, "run an application"},
+    [COMMAND_SERVE] = {"serve", "[options]", false, "run an application", NULL},
     [COMMAND_CHECK] = {"check", "--app FILE [options]", false,
-        "load an application and list its routes; takes the options of serve"},
-    [COMMAND_VERIFY] = {"verify", "DIR", true, "read a data directory and check every checksum"},
+        "load an application and list its routes; takes the options of serve", NULL},
+    [COMMAND_VERIFY] = {"verify", "DIR", true, "read a data directory and check every checksum",
+        "It only reads, also beside a running server. What is damaged is named with file, offset\n"
+        "and LSN, and the exit code is 1. The torn end that a crash leaves is reported; it is no\n"
+        "damage.\n"},
     [COMMAND_DUMP] = {"dump", "DIR [--log]", true,
-        "print the live state (--log: every log record) as lines of JSON"},
-    [COMMAND_LOAD] = {"load", "DIR", true, "build a new data directory from a dump on stdin"},
-    [COMMAND_VERSION] = {"version", "", false, "print the version"},
-    [COMMAND_HELP] = {"help", "[COMMAND]", false, "print this, or the options of a command"},
+        "print the live state (--log: every log record) as lines of JSON",
+        "The first line is about the whole: \"last_lsn\", \"first_run\" (on(\"first_run\") has "
+        "run) and\n"
+        "the number of \"keys\". Then comes one line a key, in byte order: \"key\", \"value\" and\n"
+        "\"version\". Lines of the log have \"lsn\" and \"ops\". It only reads, also beside a "
+        "running\n"
+        "server; the state is that of one instant.\n"},
+    [COMMAND_LOAD] = {"load", "DIR", true, "build a new data directory from a dump on stdin",
+        "DIR must be new or empty. Versions go on where the dump ends. What fails names its line\n"
+        "and leaves nothing that serve would take for data. A line whose key and value could not\n"
+        "be a log record, half a segment, is refused.\n"},
+    [COMMAND_VERSION] = {"version", "", false, "print the version", NULL},
+    [COMMAND_HELP] = {"help", "[COMMAND]", false, "print this, or the options of a command", NULL},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -571,6 +584,8 @@ void options_help(const struct options *options, struct buf *out) {
     enum command about = options->help_about;
     buf_printf(out, "concave %s %s\n\n%s\n", commands[about].name, commands[about].arguments,
         commands[about].meaning);
+    if (commands[about].details)
+        buf_printf(out, "\n%s", commands[about].details);
     bool any = false;
     for (size_t i = 0; i < SPEC_COUNT; i++) {
         if (!(specs[i].commands & 1u << about))
