@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import time
 import unittest
 
 from server import ServerCase, percent
@@ -172,7 +173,11 @@ class Metrics(ServerCase):
         before = self.read()
         self.server.execute(*({"cmd_type": "set", "key": self.key("%03d" % n), "value": "x" * 90}
                               for n in range(100)))
-        after = self.read()
+        # A shard tells its figures at the end of a turn, so they may be a moment behind the reply.
+        after, deadline = self.read(), time.monotonic() + 10
+        while (self.number(after, "concave_shard_keys")
+               - self.number(before, "concave_shard_keys") != 100 and time.monotonic() < deadline):
+            after = self.read()
         self.assertEqual({dict(labels)["shard"] for _, labels in after["concave_shard_keys"][1]},
                          {"0", "1"})
         self.assertEqual(self.number(after, "concave_shard_keys")
