@@ -99,14 +99,18 @@ void conn_enqueue(struct conn *conn, struct exchange *exchange) {
     conn->input = exchange->keep_alive ? CONN_HEAD : CONN_DONE;
 }
 
-void conn_refuse(struct conn *conn, int status, const char *code, const char *text) {
-    /* A body that is refused half-way is answered under its request's own id. */
+void conn_refuse(
+    struct conn *conn, struct slice head, int status, const char *code, const char *text) {
+    /* A body that is refused half-way is answered under its request's own id, and a head under the
+     * one that it names. */
     struct exchange *exchange = conn->reading;
-    if (!exchange)
-        exchange = exchange_take(&conn->worker->pool);
     if (!exchange) {
-        conn_close(conn);
-        return;
+        exchange = exchange_take(&conn->worker->pool);
+        if (!exchange) {
+            conn_close(conn);
+            return;
+        }
+        exchange_find_id(exchange, head);
     }
     reply_error(&exchange->call.reply, status, code, text, exchange->call.request.id);
     if (status == 503)
@@ -220,10 +224,12 @@ void conn_pump(struct conn *conn, uint64_t now_ns) {
 void conn_expired(struct conn *conn, uint64_t now_ns) {
     switch (conn->wait) {
     case CONN_WAIT_HEAD:
-        conn_refuse(conn, 408, "request_timeout", "the head of the request took too long");
+        conn_refuse(conn, buf_slice(&conn->in), 408, "request_timeout",
+            "the head of the request took too long");
         break;
     case CONN_WAIT_BODY:
-        conn_refuse(conn, 408, "request_timeout", "the body of the request took too long");
+        conn_refuse(conn, (struct slice){0}, 408, "request_timeout",
+            "the body of the request took too long");
         break;
     case CONN_WAIT_NONE:
         return;

@@ -97,8 +97,10 @@ MUST_USE enum status conn_open(struct worker *worker, int fd,
 void conn_close(struct conn *conn);
 void conn_free(struct conn *conn);
 
-/* Answers with an error instead of taking any further request, then closes. */
-void conn_refuse(struct conn *conn, int status, const char *code, const char *text);
+/* Answers with an error instead of taking any further request, then closes. head: what there is of
+ * the refused request's head, or nothing. */
+void conn_refuse(
+    struct conn *conn, struct slice head, int status, const char *code, const char *text);
 /* Starts what may start, sends what may leave, and sees what to wait for. May close. */
 void conn_pump(struct conn *conn, uint64_t now_ns);
 /* The deadline has passed. May close. */

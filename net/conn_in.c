@@ -36,7 +36,7 @@ static size_t take_head(struct conn *conn, char *data, size_t len, uint64_t now_
             conn->head_deadline_ns = now_ns + worker->server->options->head_timeout_ms * NS_PER_MS;
         return 0;
     case HTTP_BAD:
-        conn_refuse(conn, error.status, error.code, error.text);
+        conn_refuse(conn, slice_of(data, len), error.status, error.code, error.text);
         return len;
     case HTTP_DONE:
         break;
@@ -79,11 +79,12 @@ static size_t take_body(struct conn *conn, const char *data, size_t len) {
     worker->pool.body_bytes_held += exchange->body.len - before;
 
     if (result == HTTP_BAD) {
-        conn_refuse(conn, error.status, error.code, error.text);
+        conn_refuse(conn, (struct slice){0}, error.status, error.code, error.text);
         return len;
     }
     if (!buf_ok(&exchange->body) || worker->pool.body_bytes_held > worker->body_bytes_held_max) {
-        conn_refuse(conn, 503, "overloaded", "too many request bodies are being received");
+        conn_refuse(conn, (struct slice){0}, 503, "overloaded",
+            "too many request bodies are being received");
         return len;
     }
     if (result == HTTP_DONE) {

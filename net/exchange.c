@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdalign.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "net/reply.h"
 
@@ -130,6 +131,48 @@ static bool id_usable(struct slice id) {
             return false;
     }
     return true;
+}
+
+/* Takes a line that is whole off *rest, its LF or CR LF removed; false if none is. */
+static bool next_line(struct slice *rest, struct slice *line) {
+    const char *end = rest->len ? memchr(rest->data, '\n', rest->len) : NULL;
+    if (!end)
+        return false;
+    size_t len = (size_t)(end - rest->data);
+    *line = slice_of(rest->data, len > 0 && rest->data[len - 1] == '\r' ? len - 1 : len);
+    *rest = slice_of(end + 1, rest->len - len - 1);
+    return true;
+}
+
+/* The text without the spaces and tabs around it. */
+static struct slice trimmed(struct slice text) {
+    while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
+        text = slice_of(text.data + 1, text.len - 1);
+    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
+        text.len--;
+    return text;
+}
+
+void exchange_find_id(struct exchange *exchange, struct slice head) {
+    static const struct slice name = SLICE("x-request-id:");
+    struct slice line, found = {0};
+    bool begun = false;
+    while (next_line(&head, &line) && (line.len > 0 || !begun)) {
+        begun |= line.len > 0;
+        if (line.len <= name.len || strncasecmp(line.data, name.data, name.len) != 0)
+            continue;
+        struct slice id = trimmed(slice_of(line.data + name.len, line.len - name.len));
+        if (id_usable(id))
+            found = id;
+    }
+    if (found.len == 0)
+        return;
+    assert(exchange->storage.len == FRESH_ID_BYTES);
+    buf_append_slice(&exchange->storage, found);
+    if (buf_ok(&exchange->storage)) /* else the fresh one, which may have moved, has to do */
+        exchange->call.request.id = slice_of(exchange->storage.data + FRESH_ID_BYTES, found.len);
+    else
+        exchange->call.request.id = slice_of(exchange->storage.data, FRESH_ID_BYTES);
 }
 
 /* A slice of the bytes at `from`, as a slice of their copy at `to`. */

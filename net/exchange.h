@@ -69,5 +69,8 @@ void exchange_give(struct exchange_pool *pool, struct exchange *exchange);
 /* Copies a parsed head of len bytes at data, and the client's address, into the exchange. */
 MUST_USE enum status exchange_set_head(struct exchange *exchange, const struct http_head *head,
     const char *data, size_t len, struct slice remote);
+/* Looks for the client's id in a head that is refused or not complete, so that its error reply
+ * carries it too. */
+void exchange_find_id(struct exchange *exchange, struct slice head);
 
 #endif

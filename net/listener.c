@@ -86,7 +86,7 @@ static void refuse(struct listener *listener, int fd, const struct sockaddr_stor
     struct conn *conn;
     if (conn_open(worker, fd, address, listener->admin, &conn) != ST_OK)
         return;
-    conn_refuse(conn, 503, "overloaded", "too many connections");
+    conn_refuse(conn, (struct slice){0}, 503, "overloaded", "too many connections");
     conn_pump(conn, worker_clock(worker));
 }
 

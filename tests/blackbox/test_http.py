@@ -440,6 +440,24 @@ class RequestId(ServerCase):
             connection.send(b"GET / HTTP/1.1\r\n\r\n")
             self.assertRegex(connection.read_response().header("X-Request-Id") or "", r"\A[A-Za-z0-9._-]+\Z")
 
+    def test_replies_to_bad_requests_have_the_clients_own(self):
+        start = b"POST /v1/put HTTP/1.1\r\nHost: a\r\n"
+        own = b"x-request-ID: \t mine \r\n"
+        for fields in (b"Content-Length: 99999999\r\n" + own, own + b"Content-Length: 99999999\r\n",
+                       own + b"Transfer-Encoding: gzip\r\n", own + b"Expect: wonders\r\n",
+                       own + b"Content-Length: x\r\n", own + b"X: " + b"x" * 20000 + b"\r\n",
+                       own + b"Transfer-Encoding: chunked\r\n\r\nx"):
+            with self.server.connect() as connection:
+                connection.send(start + fields + b"\r\n")
+                self.assertEqual(connection.read_response().header("X-Request-Id"), "mine", fields)
+        for bad in (b"X-Request-Id: not mine\r\n", b"X-Request-Id:\r\n", b"\r\nX-Request-Id: mine\r\n"):
+            with self.server.connect() as connection:
+                connection.send(start + b"Content-Length: 99999999\r\n" + bad + b"\r\n")
+                response = connection.read_response()
+                self.assertEqual(response.status, 413)
+                self.assertRegex(response.header("X-Request-Id"), r"\A[0-9a-f]{16}\Z")
+                self.assertEqual(response.json()["id"], response.header("X-Request-Id"))
+
 
 class Timeouts(ServerCase):
     options = ("--head-timeout-ms", "400", "--body-timeout-ms", "400", "--idle-timeout-ms", "400")
