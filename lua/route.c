@@ -390,6 +390,7 @@ enum route_match route_find(const struct route_table *table, struct slice method
     const struct script_route *found = choose(node, method);
     if (!found) {
         list_methods(node, allow);
+        request->route = node->routes[0];
         return ROUTE_BAD_METHOD;
     }
     request->route = found;

@@ -268,14 +268,14 @@ static enum route_action answer_script(struct worker *worker, struct exchange *e
     enum route_match match = server->engine->match(
         server->app, call->request.method, path, &call->request, &exchange->params, &allow);
     enum route_action action = ROUTE_SUBMIT;
-    if (match == ROUTE_BAD_METHOD) {
-        action = answer_bad_method(exchange, buf_slice(&allow));
-    } else if (match == ROUTE_UNKNOWN) {
+    if (match == ROUTE_UNKNOWN)
         action = answer_no_route(exchange);
-    } else {
+    else
         call->label = server->labels.of_route[server->engine->route_index(call->request.route)];
+    if (match == ROUTE_BAD_METHOD)
+        action = answer_bad_method(exchange, buf_slice(&allow));
+    else if (match == ROUTE_FOUND)
         call->procedure = server->engine->handler;
-    }
     buf_free(&allow);
     return action;
 }

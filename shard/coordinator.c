@@ -312,10 +312,12 @@ static void note_first_run(const struct txn *txn) {
         atomic_store_explicit(&txn->shard->options.peers->first_run, true, memory_order_release);
 }
 
+/* "Local" and "remote" are as seen from the client's connection: a call that has moved to the shard
+ * of its keys is remote. */
 static void count_commit(const struct txn *txn) {
     const struct shard_metrics *m = metrics(txn);
     bool alone = txn->touched_count <= 1;
-    bool here = txn->touched_count == 0 || txn->touched[0] == txn->shard->index;
+    bool here = txn->touched_count == 0 || txn->touched[0] == txn->call->home;
     count(txn, !alone ? m->commits_cross : here ? m->commits_local : m->commits_remote);
 }
 

@@ -44,7 +44,8 @@ struct script_engine {
 
     /* Finds the route of /fn/PATH (path is what follows "/fn/", percent-encoded) and fills
      * request->route and request->params; decoded params are put into scratch, which must outlive
-     * the request. allow gets "GET, POST" for ROUTE_BAD_METHOD. Any thread. */
+     * the request. For ROUTE_BAD_METHOD allow gets "GET, POST", and request->route is one of that
+     * path's routes, for its pattern. Any thread. */
     enum route_match (*match)(const struct script_app *app, struct slice method, struct slice path,
         struct request *request, struct buf *scratch, struct buf *allow);
     /* The app's routes, for status, metrics and check: the pattern, kind and methods of route

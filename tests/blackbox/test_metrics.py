@@ -150,6 +150,16 @@ class Metrics(ServerCase):
         self.assertEqual(grown("concave_http_request_duration_seconds_count", route="/v1/get"), 10)
         self.assertNotIn("nobody", str(after))
 
+    def test_a_refused_method_is_counted_under_the_pattern(self):
+        before = self.read()
+        self.assertEqual(self.server.request("DELETE", "/fn/transfer").status, 405)
+        self.assertEqual(self.server.request("DELETE", "/v1/get").status, 405)
+        after = self.read()
+        for route in ("/fn/transfer", "/v1/get"):
+            labels = {"route": route, "code": "405"}
+            self.assertEqual(self.number(after, "concave_http_requests_total", **labels)
+                             - self.number(before, "concave_http_requests_total", **labels), 1)
+
     def test_commits_and_the_log_are_counted(self):
         before = self.read()
         version = 0
@@ -168,6 +178,25 @@ class Metrics(ServerCase):
         self.assertEqual(self.number(after, "concave_wal_last_lsn"), version)
         scopes = {dict(labels)["scope"] for _, labels in after["concave_txn_commits_total"][1]}
         self.assertLessEqual(scopes, {"local", "remote", "cross"})
+
+    def test_scopes_are_as_the_connection_sees_them(self):
+        commits = "concave_txn_commits_total"
+        before = self.read()
+        with self.server.connect() as connection:
+            for n in range(40):
+                body = [{"key": self.key(n), "value": n}]
+                self.assertEqual(connection.request("POST", "/v1/put", body).status, 200)
+        middle = self.read()
+        self.server.execute(*({"cmd_type": "get", "key": self.key(n)} for n in range(40)))
+        after = self.read()
+        grown = {scope: self.number(middle, commits, scope=scope) - self.number(before, commits, scope=scope)
+                 for scope in ("local", "remote", "cross")}
+        self.assertGreater(grown["local"], 0)
+        self.assertGreater(grown["remote"], 0)
+        self.assertEqual(grown["local"] + grown["remote"], 40)
+        self.assertEqual(grown["cross"], 0)
+        self.assertEqual(self.number(after, commits, scope="cross")
+                         - self.number(middle, commits, scope="cross"), 1)
 
     def test_keys_and_bytes_are_counted_by_shard(self):
         before = self.read()
