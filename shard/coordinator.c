@@ -438,13 +438,28 @@ static void commit_writes(struct txn *txn) {
     }
 }
 
+/* What the reads of a prepared transaction depend on: those that PREPARE answered, and of each walk
+ * what it has consumed, and deletes, by which the rest may have become absent. */
+static uint64_t prepared_depends(const struct txn *txn) {
+    uint64_t depends = txn->depends;
+    for (unsigned i = 0; i < txn->touched_count; i++)
+        for (const struct batch *batch = txn->branches[txn->touched[i]]->batches; batch;
+             batch = batch->next) {
+            if (batch->read && batch->taken_version > depends)
+                depends = batch->taken_version;
+            if (batch->read && batch->delete_lsn > depends)
+                depends = batch->delete_lsn;
+        }
+    return depends;
+}
+
 static void commit(struct txn *txn) {
     bool writes = txn->write_count > 0 || txn->first_run;
     if (txn->prepared && writes) {
         build_record(txn);
         commit_marked(txn);
     } else if (txn->prepared) {
-        finish_reads(txn, txn->depends);
+        finish_reads(txn, prepared_depends(txn));
     } else if (writes) {
         commit_writes(txn);
     } else {
@@ -463,7 +478,7 @@ static void roll_back(struct txn *txn) {
     txn->first_run = false;
     access_drop_writes(txn);
     if (txn->prepared)
-        finish_reads(txn, txn->depends);
+        finish_reads(txn, prepared_depends(txn));
     else
         commit_reads(txn);
 }

@@ -411,9 +411,7 @@ static enum branch_answer answer_wanted(struct shard *shard, struct branch *bran
             return ANSWER_NOMEM;
         if (branch->copied > bytes_max)
             return ANSWER_TOO_LARGE;
-        branch->depends =
-            later(branch->depends, later(treap_applied_lsn(shard->treap), batch->delete_lsn));
-    }
+    } /* what a walk depends on is known when it is over: see prepared_depends */
     return ANSWER_YES;
 }
 

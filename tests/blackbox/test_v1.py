@@ -301,6 +301,21 @@ class Execute:
         self.assertLess(version, later)
         self.assertLessEqual(self.server.execute(self.command("get"))[1], later)
 
+    def test_the_version_of_reads_is_that_of_the_newest_commit_among_them(self):
+        versions = [self.server.put(self.key("in:%02d" % n), n) for n in range(20)]
+        for n in range(20):
+            self.server.put(self.key("out:%02d" % n), n)
+        span = {"cmd_type": "range", "prefix": self.key("in:")}
+        for commands, version in (
+                ([span], versions[19]), ([span, span], versions[19]),
+                ([span, self.command("get", "in:03")], versions[19]),
+                ([{**span, "to": self.key("in:10")}], versions[9]),
+                ([{**span, "limit": 3}], versions[2]),
+                ([{**span, "limit": 3, "reverse": True}], versions[19]),
+                ([{**span, "to": self.key("in:10"), "limit": 2, "reverse": True}], versions[9]),
+                ([self.command("get", "in:04"), self.command("get", "in:07")], versions[7])):
+            self.assertEqual(self.server.execute(*commands)[1], version, commands)
+
     def test_a_cas_that_does_not_match_fails_the_whole_batch(self):
         version = self.server.put(self.key(), 1)
         for name, given, text, current in (
