@@ -180,6 +180,7 @@ class Server:
         self.address = None
         self.admin = None
         self._local = threading.local()
+        self._connections = []  # those of request(), of all threads
         self._generation = 0
 
     def __enter__(self):
@@ -257,9 +258,15 @@ class Server:
             code = self.process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.fail("no end within %d s" % STOP_SECONDS)
+        self._forget()
+        return code
+
+    def _forget(self):
         self.process.stdout.close()
         self.process = None
-        return code
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
 
     def stop(self):
         """SIGTERM; returns the exit code."""
@@ -288,8 +295,7 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.process.stdout.close()
-            self.process = None
+            self._forget()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -317,6 +323,7 @@ class Server:
         kept = getattr(self._local, "kept", None)
         if kept is None or kept[0] != self._generation:
             kept = self._local.kept = (self._generation, self.connect())
+            self._connections.append(kept[1])
         try:
             response = kept[1].request(method, target, body, headers)
         except (OSError, Disconnected):
