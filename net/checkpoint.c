@@ -108,6 +108,7 @@ static enum status write_merged(
 
 static enum status write_items(
     struct snapshot_writer *writer, struct treap_frozen **frozen, unsigned shards) {
+    assert(shards > 0);
     struct source *sources = calloc(shards, sizeof(*sources));
     struct source **heap = calloc(shards, sizeof(struct source *));
     size_t count = 0;
@@ -214,6 +215,7 @@ static uint64_t log_bytes(const struct checkpointer *checkpointer) {
 
 static enum status run(struct checkpointer *checkpointer) {
     struct server *server = checkpointer->server;
+    assert(server->shards > 0);
     struct round round = {.checkpointer = checkpointer,
         .frozen = calloc(server->shards, sizeof(struct treap_frozen *))};
     if (!round.frozen)
