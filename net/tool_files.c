@@ -110,7 +110,8 @@ static enum status open_segment(struct segment *segment) {
             segment->path, segment->name_lsn);
         return status;
     case ST_NOT_FOUND:
-        buf_printf(problems, "%s: was there and is gone\n", segment->path);
+        if (!segment->log->keep_going)
+            buf_printf(problems, "%s: was there and is gone\n", segment->path);
         return status;
     default:
         return cannot_read(segment, status, 0);
@@ -255,6 +256,11 @@ static enum status read_segment(struct segment *segment, bool first, bool before
     if (first) {
         log->salt = segment->reader.header.salt;
         log->first_lsn = segment->reader.header.first_lsn;
+        if (log->any_beginning && log->visit && log->after_lsn > 0 &&
+            segment->reader.header.before_lsn > log->after_lsn)
+            buf_printf(log->notes,
+                "%s: the records between LSN %" PRIu64 " and this segment were removed meanwhile\n",
+                segment->path, log->after_lsn);
     }
     status = check_joint(segment, first, before_is_known);
     if (status == ST_OK || log->keep_going) {
@@ -269,30 +275,35 @@ static enum status read_segment(struct segment *segment, bool first, bool before
     return status;
 }
 
-/* Damage is not the end for who wants to see all of it. */
-static bool goes_past(const struct tool_log *log, enum status status) {
-    return log->keep_going &&
-           (status == ST_CORRUPT || status == ST_INVALID || status == ST_NOT_FOUND);
+/* What comes back if a segment ended with this status and others are to be read all the same. */
+static enum status pass_over(struct tool_log *log, enum status status, enum status worst) {
+    if (status != ST_NOT_FOUND)
+        return status;
+    log->gone++;
+    log->any_beginning = true; /* the oldest ones go first */
+    return worst;
 }
 
 enum status tool_log_read(struct tool_log *log) {
     const struct tool_lsns *segments = &log->files->segments;
-    enum status worst = ST_OK, status = ST_OK;
-    bool first = true;
+    enum status worst = ST_OK;
+    bool first = true, before_is_known = true;
     for (size_t i = 0; i < segments->count; i++) {
         bool last = i + 1 == segments->count;
         bool covered = !last && segments->list[i + 1] <= log->after_lsn + 1;
         if (covered && !log->keep_going)
             continue;
         struct segment segment = {.log = log, .name_lsn = segments->list[i], .last = last};
-        bool before_is_known = status == ST_OK;
-        status = read_segment(&segment, first, before_is_known);
-        if (status != ST_OK) {
-            worst = status;
-            if (!goes_past(log, status))
-                return status;
-        }
-        first = false;
+        enum status status = read_segment(&segment, first, before_is_known);
+        bool goes_on =
+            status == ST_OK || (log->keep_going && (status == ST_CORRUPT || status == ST_INVALID ||
+                                                       status == ST_NOT_FOUND));
+        if (!goes_on)
+            return status;
+        if (status != ST_OK)
+            worst = pass_over(log, status, worst);
+        before_is_known = status == ST_OK;
+        first = first && status == ST_NOT_FOUND;
     }
     return worst;
 }

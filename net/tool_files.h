@@ -53,7 +53,7 @@ struct tool_log {
     const struct tool_files *files;
     struct buf *problems;
     struct tool_progress *progress;
-    bool keep_going;    /* past damage, to find all of it */
+    bool keep_going;    /* past damage, to find all of it, and past segments that are gone */
     bool any_beginning; /* the oldest segment need not follow after_lsn */
     uint64_t after_lsn; /* what a snapshot holds; 0: nothing */
     tool_visit *visit;  /* NULL: none */
@@ -64,6 +64,7 @@ struct tool_log {
     uint64_t records, bytes;
     uint64_t first_lsn; /* of the oldest segment read */
     uint64_t last_lsn;  /* the next record will have a higher one */
+    uint64_t gone;      /* segments that were not there any more */
     struct buf *notes;  /* a line about a torn end */
 };
 

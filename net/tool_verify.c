@@ -13,6 +13,7 @@ struct verify {
     size_t segments, snapshots;
     uint64_t records, keys, bytes;
     uint64_t first_lsn, last_lsn;
+    uint64_t gone; /* files that were listed and were not there any more */
 };
 
 /* ---- snapshots ---- */
@@ -20,7 +21,13 @@ struct verify {
 static enum status read_snapshot(struct verify *verify, uint64_t lsn, struct snapshot_info *info) {
     struct snapshot_reader *reader;
     struct snapshot_item item;
+    size_t problems_len = verify->problems.len;
     enum status status = snapshot_reader_open(verify->dir, lsn, &reader, &verify->problems);
+    if (status == ST_NOT_FOUND) {
+        verify->gone++;
+        verify->problems.len = problems_len; /* it is none */
+        return status;
+    }
     if (status != ST_OK) {
         buf_append_byte(&verify->problems, '\n');
         return status;
@@ -45,13 +52,15 @@ static enum status read_snapshots(
     struct verify *verify, const struct tool_files *files, struct snapshot_info *newest) {
     enum status worst = ST_OK;
     *newest = (struct snapshot_info){0};
+    verify->snapshots = 0;
+    verify->keys = verify->bytes = verify->gone = 0;
     for (size_t i = 0; i < files->snapshots.count; i++) {
         struct snapshot_info info;
         enum status status = read_snapshot(verify, files->snapshots.list[i], &info);
-        if (status != ST_OK)
-            worst = status;
-        else if (newest->lsn == 0)
+        if (status == ST_OK && newest->lsn == 0)
             *newest = info;
+        else if (status != ST_OK && status != ST_NOT_FOUND)
+            worst = status;
     }
     return worst;
 }
@@ -67,14 +76,15 @@ static enum status read_log(struct verify *verify, const struct tool_files *file
         .progress = &verify->progress,
         .keep_going = true,
         /* Where it ought to begin is known only if the snapshots are. */
-        .any_beginning = newest->lsn == 0 && !snapshots_are_whole,
+        .any_beginning = newest->lsn == 0 && (!snapshots_are_whole || verify->gone > 0),
         .after_lsn = newest->lsn,
         .last_lsn = newest->lsn,
     };
     enum status status = tool_log_read(&log);
     if (status == ST_OK && newest->lsn > 0)
         status = tool_log_check_snapshot(&log, newest);
-    verify->segments = files->segments.count;
+    verify->gone += log.gone;
+    verify->segments = files->segments.count - (size_t)log.gone;
     verify->records = log.records;
     verify->bytes += log.bytes;
     verify->first_lsn = log.first_lsn;
@@ -86,12 +96,19 @@ static enum status read_log(struct verify *verify, const struct tool_files *file
 
 static enum status verify_files(struct verify *verify, const struct tool_files *files) {
     struct snapshot_info newest;
-    verify->snapshots = 0;
-    verify->keys = verify->bytes = 0;
     enum status snapshots = read_snapshots(verify, files, &newest);
     enum status log = read_log(verify, files, &newest, snapshots == ST_OK);
-    /* A file that went away calls for another listing, whatever else there is. */
-    return log == ST_OK || snapshots == ST_NOT_FOUND ? snapshots : log;
+    return log == ST_OK ? snapshots : log;
+}
+
+/* A server removes files that it does not need any more; anything else that can be listed but not
+ * opened is a problem. */
+static enum status judge_gone(struct verify *verify, const struct tool_files *files) {
+    if (verify->gone == 0 || tool_files_changed(files, ST_NOT_FOUND, &verify->problems))
+        return ST_OK;
+    buf_printf(
+        &verify->problems, "%s: %" PRIu64 " files cannot be opened\n", verify->dir, verify->gone);
+    return ST_IO;
 }
 
 static enum status verify_dir(struct verify *verify) {
@@ -104,6 +121,8 @@ static enum status verify_dir(struct verify *verify) {
         if (status != ST_OK)
             return status;
         status = verify_files(verify, &files);
+        if (status == ST_OK)
+            status = judge_gone(verify, &files);
         bool changed = tool_files_changed(&files, status, &verify->problems);
         tool_files_free(&files);
         if (!changed)
