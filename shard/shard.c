@@ -133,6 +133,7 @@ void shard_destroy(struct shard *shard) {
     coordinator_free_pool(shard);
     timers_free(&shard->timers);
     gate_free(&shard->gate);
+    treap_builder_finish(shard->loading);
     treap_destroy(shard->treap);
     free(shard);
 }
@@ -146,27 +147,19 @@ static void publish_load(struct shard *shard) {
     atomic_store_explicit(&load->bytes, treap_bytes(shard->treap), memory_order_relaxed);
 }
 
-static enum status put(
-    struct treap *treap, struct slice key, uint64_t hash, struct slice value, uint64_t version) {
-    struct treap_staged staged;
-    enum status status = treap_stage_put(treap, key, hash, value, &staged);
-    if (status == ST_OK)
-        treap_install_put(treap, &staged, version);
-    return status;
-}
-
 enum status shard_load_begin(struct shard *shard, size_t keys) {
-    (void)keys;
-    assert(treap_count(shard->treap) == 0);
-    return ST_OK;
+    assert(!shard->loading);
+    return treap_builder_begin(shard->treap, keys, &shard->loading);
 }
 
 enum status shard_load_add(
     struct shard *shard, struct slice key, uint64_t hash, struct slice value, uint64_t version) {
-    return put(shard->treap, key, hash, value, version);
+    return treap_builder_add(shard->loading, key, hash, value, version);
 }
 
 void shard_load_end(struct shard *shard) {
+    treap_builder_finish(shard->loading);
+    shard->loading = NULL;
     publish_load(shard);
 }
 
@@ -178,9 +171,11 @@ enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op, stru
     if (op == WAL_DELETE) {
         (void)treap_delete(shard->treap, key, hash, lsn);
     } else {
-        enum status status = put(shard->treap, key, hash, value, lsn);
+        struct treap_staged staged;
+        enum status status = treap_stage_put(shard->treap, key, hash, value, &staged);
         if (status != ST_OK)
             return status;
+        treap_install_put(shard->treap, &staged, lsn);
     }
     publish_load(shard);
     return ST_OK;

@@ -281,6 +281,7 @@ struct shard {
     uint64_t now_ns;
     uint64_t random; /* state of the back-off's jitter */
     struct treap *treap;
+    struct treap_builder *loading; /* between shard_load_begin and shard_load_end */
     struct marks marks;
     struct script_vm *vm;
     struct queue ready;     /* transactions to start or go on */
