@@ -194,6 +194,48 @@ class DiskFull(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline)
         self.assertKept(server)
 
+    def test_checkpoints_keep_the_log_within_the_disk(self):
+        """Some times the disk's size is written; only two snapshots and the log since the older have to fit."""
+        server = self.serve(shards=2)
+        server.start()
+        number = 0
+        for _ in range(scaled(30)):
+            written = 0
+            while written < SEGMENT_BYTES:
+                number += 1
+                key, value = "k%d" % (number % 10), "%d" % number + "x" * 40000
+                response = server.request("POST", "/v1/execute", {"commands": [
+                    {"cmd_type": "set", "key": key, "value": value}]})
+                self.assertIn(response.status, (200, 503), response)  # 503: the next segment is on its way
+                if response.status == 200:
+                    self.acknowledged[key] = (value, response.json()["version"])
+                    written += len(value)
+            self.assertEqual(server.request("POST", "/v1/admin/checkpoint").status, 200)
+        server.restart(kill=True, shards=1)
+        self.assertKept(server)
+        self.assertEqual(run("verify", server.data).returncode, 0)
+
+    def test_a_checkpoint_on_a_full_disk(self):
+        """It is given up and leaves nothing behind; the server goes on, and so do checkpoints when there is room."""
+        server = self.serve(shards=2)
+        server.start()
+        for _ in range(30):
+            self.write_until(server, 200)
+        self.fill(64 << 10)
+        response = server.request("POST", "/v1/admin/checkpoint")
+        self.assertEqual((response.status, response.json()["code"]), (507, "disk_full"), response)
+        self.assertEqual(files.snapshots(server.data), [])
+        self.assertEqual([name for name in os.listdir(server.data) if name.startswith("snapshot")], [])
+        key, item = next(iter(self.acknowledged.items()))
+        self.assertEqual(server.get(key), item)
+        self.make_room()
+        self.write_until(server, 200)
+        self.assertEqual(server.request("POST", "/v1/admin/checkpoint").status, 200)
+        self.assertEqual(len(files.snapshots(server.data)), 1)
+        server.restart(kill=True)
+        self.assertKept(server)
+        self.assertEqual(run("verify", server.data).returncode, 0)
+
     def test_the_tools_on_a_full_disk(self):
         """verify and dump need no room; a load for which there is none leaves nothing behind."""
         server = self.serve()
