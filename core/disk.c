@@ -141,6 +141,10 @@ enum status disk_sync(struct disk_file *file) {
     return failed ? ST_IO : ST_OK;
 }
 
+void disk_drop_cache(struct disk_file *file) {
+    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 enum status disk_sync_dir(const char *dir) {
     int fd;
     do

@@ -47,6 +47,10 @@ MUST_USE enum status disk_allocate(struct disk_file *file, uint64_t bytes);
 MUST_USE enum status disk_truncate(struct disk_file *file, uint64_t bytes);
 /* Returns when the file's bytes are on disk (not its name: disk_sync_dir). ST_OK; ST_IO. */
 MUST_USE enum status disk_sync(struct disk_file *file);
+/* What is read from now on comes from the medium, where it was synced: after a failed sync the
+ * system goes on to show what it could not write. Advice: file systems without a cache of their own
+ * may ignore it. */
+void disk_drop_cache(struct disk_file *file);
 
 /* Returns when the names in the directory are on disk. ST_OK; ST_NOT_FOUND, ST_IO. */
 MUST_USE enum status disk_sync_dir(const char *dir);

@@ -16,14 +16,14 @@
  *   kill         The process dies, the cache stays: what was not synced is still not.
  *   failed call  A write leaves a prefix of its sectors, in the cache. A sync leaves any of the
  *                unsynced sectors on the medium; those it did not are from then on taken for clean:
- *                they read as written, but only a new write and sync brings them to the medium (so
- *                does Linux; Rebello et al., ATC 2020). A sync of a directory, a renaming or a
- * removal may have happened all the same; a creation, an allocation and a truncation have not.
- *   short calls  Reads and writes do a part, in whole bytes; open, read, write, both syncs,
- * allocate and truncate are interrupted (EINTR) before they have done anything. no room      Blocks
- * of 4096 bytes are counted, of every file that has a name or is open. A write is short when its
- * next block finds no room, and fails when its first does; an allocation fails as a whole. Blocks
- * that were allocated are written without fail, and names need no room.
+ *                they read as written until disk_drop_cache, but only a new write and sync brings
+ *                them to the medium (so does Linux; Rebello et al., ATC 2020). A sync of a
+ * directory, a renaming or a removal may have happened all the same; a creation, an allocation and
+ * a truncation have not. short calls  Reads and writes do a part, in whole bytes; open, read,
+ * write, both syncs, allocate and truncate are interrupted (EINTR) before they have done anything.
+ * no room      Blocks of 4096 bytes are counted, of every file that has a name or is open. A write
+ * is short when its next block finds no room, and fails when its first does; an allocation fails as
+ * a whole. Blocks that were allocated are written without fail, and names need no room.
  *
  * What does not happen: a sector is never torn itself, synced bytes do not rot (sim_disk_flip does
  * that on request), reads give what was written, and a directory, once made, stays made.
@@ -113,6 +113,8 @@ bool sim_disk_has_failed(const struct sim_disk *disk);
 void sim_disk_shorten(struct sim_disk *disk, bool shorten);
 /* Room for this many bytes from now on, in all; UINT64_MAX: without end. */
 void sim_disk_set_room(struct sim_disk *disk, uint64_t bytes);
+/* Whether files can have room reserved (they can); else an allocation fails with EOPNOTSUPP. */
+void sim_disk_set_allocating(struct sim_disk *disk, bool can);
 /* Flips bits of one byte, in the cache and on the medium. False if there is no such byte. */
 bool sim_disk_flip(struct sim_disk *disk, const char *path, uint64_t offset, unsigned char mask);
 
