@@ -45,7 +45,8 @@ void wal_fatal(const char *doing, const char *path, uint64_t offset) {
 void wal_segment_free(struct wal_segment *segment) {
     if (!segment)
         return;
-    disk_close(segment->file);
+    if (segment->file)
+        disk_close(segment->file);
     free(segment);
 }
 
@@ -70,13 +71,11 @@ static void give_up_preparing(struct wal *wal, struct wal_segment *segment, enum
     if (!atomic_exchange(&wal->prepare_failed, true))
         diag(DIAG_WARN, "%s: %s: the next log segment cannot be prepared", segment->path,
             strerror(errno));
-    if (segment->file)
-        disk_close(segment->file);
     status = disk_unlink(segment->path);
     if (status != ST_OK && status != ST_NOT_FOUND)
         wal_fatal("removal", segment->path, 0);
-    free(segment);
     wal->filling = NULL;
+    wal_segment_free(segment);
 }
 
 static void create_next(struct wal *wal) {
@@ -85,6 +84,7 @@ static void create_next(struct wal *wal) {
         atomic_store(&wal->prepare_failed, true);
         return;
     }
+    wal->filling = segment; /* before it is ready, so that wal_close finds it */
     segment->size = wal->segment_bytes;
     wal_path(wal, WAL_NEXT_NAME, segment->path);
     enum status status = disk_open(segment->path, DISK_CREATE, &segment->file);
@@ -100,7 +100,6 @@ static void create_next(struct wal *wal) {
     segment->reserved = status == ST_OK;
     bool first = !atomic_load(&wal->opened);
     atomic_store(&segment->fill_to, first && segment->reserved ? FILL_AHEAD_BYTES : segment->size);
-    wal->filling = segment;
 }
 
 static void offer_next(struct wal *wal, struct wal_segment *segment) {
