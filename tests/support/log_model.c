@@ -1,0 +1,266 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/support/log_model.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+
+#define OPS_MAX 3u
+
+/* ---- the clock ---- */
+
+static uint64_t now_ns = NS_PER_S;
+
+uint64_t clock_monotonic_ns(void) {
+    return now_ns;
+}
+
+uint64_t clock_wall_ns(void) {
+    return now_ns;
+}
+
+void model_clock_set(uint64_t ns) {
+    now_ns = ns;
+}
+
+uint64_t model_clock(void) {
+    return now_ns;
+}
+
+/* ---- models ---- */
+
+static char current_case[512];
+
+void model_case(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(current_case, sizeof(current_case), format, args);
+    va_end(args);
+}
+
+void model_holds(bool condition, const char *text, const char *file, int line) {
+    if (condition)
+        return;
+    fprintf(stderr, "%s: does not hold: %s\n", current_case, text);
+    _fail(file, line);
+}
+
+uint64_t model_draw(uint64_t *random, uint64_t bound) {
+    /* splitmix64 (Steele et al. 2014) */
+    uint64_t z = *random += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return (z ^ (z >> 31)) % bound;
+}
+
+void model_copy(const struct log_model *from, struct log_model *to) {
+    *to = *from;
+    to->cap = from->count + 1;
+    to->lsns = malloc(to->cap * sizeof(uint64_t));
+    to->numbers = malloc(to->cap * sizeof(uint64_t));
+    assert(to->lsns && to->numbers);
+    if (from->count) {
+        memcpy(to->lsns, from->lsns, from->count * sizeof(uint64_t));
+        memcpy(to->numbers, from->numbers, from->count * sizeof(uint64_t));
+    }
+}
+
+void model_free(struct log_model *model) {
+    free(model->lsns);
+    free(model->numbers);
+    *model = (struct log_model){0};
+}
+
+static void append(struct log_model *model, uint64_t lsn, uint64_t number) {
+    if (model->count == model->cap) {
+        model->cap = model->cap ? 2 * model->cap : 64;
+        model->lsns = realloc(model->lsns, model->cap * sizeof(uint64_t));
+        model->numbers = realloc(model->numbers, model->cap * sizeof(uint64_t));
+        assert(model->lsns && model->numbers);
+    }
+    model->lsns[model->count] = lsn;
+    model->numbers[model->count++] = number;
+}
+
+/* ---- records ---- */
+
+static unsigned ops_of(uint64_t number) {
+    return 1 + (unsigned)(number % OPS_MAX);
+}
+
+static bool is_delete(uint64_t number, unsigned op) {
+    return (number + op) % 7 == 0;
+}
+
+static size_t make_key(uint64_t number, unsigned op, char *key, size_t size) {
+    return (size_t)snprintf(key, size, "%llu.%u", (unsigned long long)number, op);
+}
+
+/* What fills values: each record's bytes are a stretch of it that starts elsewhere. */
+static unsigned char pattern_byte(uint64_t number, size_t at) {
+    return (unsigned char)(number * 37 + at * 11 + (at >> 8) + 1);
+}
+
+struct replaying {
+    struct log_model *model;
+    size_t count; /* records begun */
+    unsigned ops; /* seen of the newest */
+};
+
+static enum status check_op(
+    void *ctx, uint64_t lsn, enum wal_op op, struct slice key, struct slice value) {
+    struct replaying *replaying = ctx;
+    struct log_model *model = replaying->model;
+    if (replaying->count == 0 || model->lsns[replaying->count - 1] != lsn) {
+        HOLDS(replaying->count == 0 ||
+              replaying->ops == ops_of(model->numbers[replaying->count - 1]));
+        HOLDS(replaying->count < model->count); /* else it was never written */
+        replaying->ops = 0;
+        replaying->count++;
+    }
+    uint64_t number = model->numbers[replaying->count - 1];
+    HOLDS(model->lsns[replaying->count - 1] == lsn);
+    char expected[48];
+    size_t len = make_key(number, replaying->ops, expected, sizeof(expected));
+    HOLDS(key.len == len && memcmp(key.data, expected, len) == 0);
+    HOLDS(op == (is_delete(number, replaying->ops) ? WAL_DELETE : WAL_PUT));
+    for (size_t i = 0; i < value.len; i++)
+        HOLDS((unsigned char)value.data[i] == pattern_byte(number, i));
+    replaying->ops++;
+    return ST_OK;
+}
+
+/* ---- lives ---- */
+
+struct wal_options model_options(const char *dir, uint64_t *random) {
+    static const enum wal_durability modes[] = {WAL_ALWAYS, WAL_ALWAYS, WAL_INTERVAL, WAL_MANUAL};
+    return (struct wal_options){
+        .dir = dir,
+        .segment_bytes = WAL_SEGMENT_BYTES_MIN + 8192 * model_draw(random, 3),
+        .durability = modes[model_draw(random, 4)],
+        .interval_ms = 10,
+        .batch_delay_us = model_draw(random, 4) == 0 ? 500 : 0,
+        .producers = 1 + (unsigned)model_draw(random, 3),
+        .ring_slots = 64,
+        .salt = 42,
+    };
+}
+
+enum status life_open(
+    struct life *life, struct log_model *model, const struct wal_options *options) {
+    *life = (struct life){.model = model,
+        .relaxed = options->durability != WAL_ALWAYS,
+        .producers = options->producers,
+        .longest = options->segment_bytes / 3};
+    struct replaying replaying = {.model = model};
+    struct wal_replay replay = {.ctx = &replaying, .apply = check_op};
+    struct buf error;
+    buf_init(&error, sizeof(life->error));
+    enum status status = wal_open(options, &replay, &life->wal, &error);
+    if (status == ST_OK) {
+        HOLDS(replaying.count >= model->kept);
+        model->count = model->kept = replaying.count;
+        /* Told to whoever asks from now on. */
+        if (model->count && model->lsns[model->count - 1] > model->shown_lsn)
+            model->shown_lsn = model->lsns[model->count - 1];
+        status = wal_begin(life->wal, &error);
+    }
+    snprintf(life->error, sizeof(life->error), "%.*s", (int)error.len, error.len ? error.data : "");
+    buf_free(&error);
+    return status;
+}
+
+static void put_op(struct wal_record *record, uint64_t number, unsigned op, size_t len) {
+    char key[48];
+    struct slice name = slice_of(key, make_key(number, op, key, sizeof(key)));
+    if (is_delete(number, op)) {
+        wal_record_delete(record, name);
+        return;
+    }
+    char *value = malloc(len + 1);
+    assert(value);
+    for (size_t i = 0; i < len; i++)
+        value[i] = (char)pattern_byte(number, i);
+    wal_record_put(record, name, slice_of(value, len));
+    free(value);
+}
+
+/* The bytes of the values in the next record. Some records fill whole blocks, alone or in a batch:
+ * then what is behind them stands where the log looks for the start of a batch. */
+static void draw_lengths(struct life *life, uint64_t *random, size_t *lengths) {
+    uint64_t number = life->model->next_number;
+    size_t bounds[] = {40, 300, 300, 4096, life->longest};
+    size_t len = model_draw(random, bounds[model_draw(random, 5)] + 1) / OPS_MAX;
+    for (unsigned op = 0; op < OPS_MAX; op++)
+        lengths[op] = is_delete(number, op) ? 0 : len;
+    if (model_draw(random, 3) || is_delete(number, 0))
+        return;
+    char key[48];
+    size_t others = 0;
+    for (unsigned op = 0; op < ops_of(number); op++)
+        others += make_key(number, op, key, sizeof(key)) + (op > 0 ? lengths[op] : 0);
+    size_t least = WAL_RECORD_HEADER_BYTES + ops_of(number) * WAL_OP_HEADER_BYTES + others;
+    size_t bytes = (size_t)wal_align_up(least, WAL_BLOCK_BYTES);
+    if (bytes < life->longest)
+        lengths[0] = bytes - least;
+}
+
+enum status life_publish(struct life *life, uint64_t *random) {
+    struct log_model *model = life->model;
+    uint64_t number = model->next_number;
+    size_t lengths[OPS_MAX], sum = 0;
+    draw_lengths(life, random, lengths);
+    for (unsigned op = 0; op < OPS_MAX; op++)
+        sum += lengths[op] + 48;
+    struct wal_record *record;
+    enum status status = wal_reserve(life->wal, (unsigned)model_draw(random, life->producers),
+        wal_record_bytes(OPS_MAX, sum), &record);
+    if (status != ST_OK)
+        return status;
+    if (model_draw(random, 16) == 0) {
+        wal_cancel(life->wal, record);
+        return ST_OK;
+    }
+    for (unsigned op = 0; op < ops_of(number); op++)
+        put_op(record, number, op, lengths[op]);
+    uint64_t lsn = wal_publish(life->wal, record);
+    HOLDS(lsn > model->shown_lsn);
+    HOLDS(model->count == 0 || lsn > model->lsns[model->count - 1]);
+    append(model, lsn, number);
+    model->next_number++;
+    if (life->relaxed)
+        model->shown_lsn = lsn;
+    return ST_OK;
+}
+
+void life_observe(struct life *life) {
+    struct log_model *model = life->model;
+    if (!life->wal)
+        return;
+    uint64_t durable = wal_durable_lsn(life->wal);
+    while (model->kept < model->count && model->lsns[model->kept] <= durable)
+        model->kept++;
+    if (model->kept && model->lsns[model->kept - 1] > model->shown_lsn)
+        model->shown_lsn = model->lsns[model->kept - 1];
+}
+
+void life_settle(struct life *life) {
+    bool busy = true;
+    while (busy) {
+        busy = wal_step(life->wal, now_ns) <= now_ns;
+        busy = wal_prepare_step(life->wal) || busy;
+    }
+}
+
+void life_end(struct life *life) {
+    wal_close(life->wal);
+    life->wal = NULL;
+}
