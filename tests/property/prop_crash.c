@@ -3,10 +3,10 @@
  * used again; and it does not matter if power fails again while the log recovers, and once more.
  *
  * Seeded workloads (records of all sizes, several producers, all durability modes, small segments,
- * flushes, clean stops, kills, restarts with other settings) run on a simulated disk. In every call
- * that changes something the disk is cloned, power fails on the clone, the log is opened there and
- * checked (a call that changes nothing has no crash of its own). By default each point is
- * tried with two outcomes; with CONCAVE_PROPERTY_FULL=1 with every one.
+ * flushes, snapshots, clean stops, kills, restarts with other settings) run on a simulated disk. In
+ * every call that changes something the disk is cloned, power fails on the clone, the log is opened
+ * there and checked (a call that changes nothing has no crash of its own). By default each point is
+ * tried with three outcomes; with CONCAVE_PROPERTY_FULL=1 with every one.
  * CONCAVE_SEED picks the workloads, CONCAVE_TEST_SCALE how many points; a failure prints its case.
  */
 #include <setjmp.h>
@@ -27,7 +27,7 @@
 
 #define DIR "/data"
 #define WORKLOADS 50u
-#define OUTCOMES_SAMPLED 2u
+#define OUTCOMES_SAMPLED 3u
 #define START_NS NS_PER_S
 
 static uint64_t first_seed = 1;
@@ -46,7 +46,7 @@ struct run {
 
 /* ---- after a crash ---- */
 
-static void opens(const struct life *life, enum status status) {
+static void works(const struct life *life, enum status status) {
     if (status != ST_OK)
         fprintf(stderr, "%s\n", life->error);
     HOLDS(status == ST_OK);
@@ -76,14 +76,16 @@ static void live(
     if (setjmp(*diag_catch_begin(&catch)) == 0) {
         enum status status = life_open(life, model, &options);
         if (!sim_disk_is_dead(disk))
-            opens(life, status);
-        uint64_t records = status == ST_OK ? model_draw(random, 6) : 0;
+            works(life, status);
+        uint64_t records = status == ST_OK ? model_draw(random, 1 + model_draw(random, 6)) : 0;
         for (uint64_t i = 0; i < records; i++) {
             publish(life, random);
             if (model_draw(random, 2))
                 life_settle(life);
             life_observe(life);
         }
+        if (status == ST_OK && model_draw(random, 4) == 0)
+            HOLDS(life_snapshot(life) == ST_OK || sim_disk_is_dead(disk));
         if (status == ST_OK && model_draw(random, 2))
             wal_finish(life->wal);
         diag_catch_end(&catch);
@@ -186,12 +188,20 @@ static void act(struct run *run) {
     life_observe(life);
 }
 
+static void snapshot(struct run *run) {
+    life_observe(&run->life);
+    works(&run->life, life_snapshot(&run->life));
+}
+
 static void run_life(struct run *run) {
     struct wal_options options = model_options(DIR, &run->random);
-    opens(&run->life, life_open(&run->life, &run->model, &options));
+    works(&run->life, life_open(&run->life, &run->model, &options));
     uint64_t actions = 10 + model_draw(&run->random, 30);
     for (uint64_t i = 0; i < actions; i++)
-        act(run);
+        if (model_draw(&run->random, 12) == 0)
+            snapshot(run);
+        else
+            act(run);
     uint64_t end = model_draw(&run->random, 4);
     if (end < 2)
         wal_finish(run->life.wal);

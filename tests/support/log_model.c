@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/restore.h"
 
 #define OPS_MAX 3u
 
@@ -100,8 +101,9 @@ static bool is_delete(uint64_t number, unsigned op) {
     return (number + op) % 7 == 0;
 }
 
+/* Ascending in the order of the numbers, as snapshots want them. */
 static size_t make_key(uint64_t number, unsigned op, char *key, size_t size) {
-    return (size_t)snprintf(key, size, "%llu.%u", (unsigned long long)number, op);
+    return (size_t)snprintf(key, size, "%010llu.%u", (unsigned long long)number, op);
 }
 
 /* What fills values: each record's bytes are a stretch of it that starts elsewhere. */
@@ -112,13 +114,77 @@ static unsigned char pattern_byte(uint64_t number, size_t at) {
 struct replaying {
     struct log_model *model;
     size_t count; /* records begun */
-    unsigned ops; /* seen of the newest */
+    unsigned ops; /* seen of the newest, or passed over in a snapshot */
+    bool log_begun;
+    const struct restored *restored;
 };
+
+/* The next of the model's puts that a snapshot can hold; false if there are no more. */
+static bool next_put(struct replaying *replaying) {
+    const struct log_model *model = replaying->model;
+    for (; replaying->count <= model->count; replaying->count++, replaying->ops = 0)
+        for (;
+             replaying->count > 0 && replaying->ops < ops_of(model->numbers[replaying->count - 1]);
+             replaying->ops++)
+            if (!is_delete(model->numbers[replaying->count - 1], replaying->ops))
+                return true;
+    return false;
+}
+
+static void check_bytes(uint64_t number, unsigned op, struct slice key, struct slice value) {
+    char expected[48];
+    size_t len = make_key(number, op, expected, sizeof(expected));
+    HOLDS(key.len == len && memcmp(key.data, expected, len) == 0);
+    bool same = true;
+    for (size_t i = 0; i < value.len; i++)
+        same = same && (unsigned char)value.data[i] == pattern_byte(number, i);
+    HOLDS(same);
+}
+
+static enum status begin_again(void *ctx, uint64_t salt, uint64_t keys) {
+    struct replaying *replaying = ctx;
+    (void)salt;
+    (void)keys;
+    *replaying = (struct replaying){.model = replaying->model, .restored = replaying->restored};
+    return ST_OK;
+}
+
+static enum status check_item(void *ctx, const struct snapshot_item *item) {
+    struct replaying *replaying = ctx;
+    HOLDS(next_put(replaying)); /* else it was never written */
+    HOLDS(item->version == replaying->model->lsns[replaying->count - 1]);
+    check_bytes(
+        replaying->model->numbers[replaying->count - 1], replaying->ops++, item->key, item->value);
+    return ST_OK;
+}
+
+static enum status all_loaded(void *ctx) {
+    (void)ctx;
+    return ST_OK;
+}
+
+/* Whatever of the newest records the snapshot could not show, being removals, it has. */
+static void pass_removals(struct replaying *replaying, uint64_t before_lsn) {
+    const struct log_model *model = replaying->model;
+    if (replaying->log_begun)
+        return;
+    replaying->log_begun = true;
+    if (!replaying->restored->has_snapshot)
+        return;
+    struct replaying ahead = *replaying;
+    size_t next = next_put(&ahead) ? ahead.count : model->count + 1;
+    HOLDS(next > replaying->count || replaying->count == 0); /* no half of a record */
+    while (replaying->count + 1 < next && model->lsns[replaying->count] < before_lsn)
+        replaying->count++;
+    if (replaying->count > 0)
+        replaying->ops = ops_of(model->numbers[replaying->count - 1]);
+}
 
 static enum status check_op(
     void *ctx, uint64_t lsn, enum wal_op op, struct slice key, struct slice value) {
     struct replaying *replaying = ctx;
     struct log_model *model = replaying->model;
+    pass_removals(replaying, lsn);
     if (replaying->count == 0 || model->lsns[replaying->count - 1] != lsn) {
         HOLDS(replaying->count == 0 ||
               replaying->ops == ops_of(model->numbers[replaying->count - 1]));
@@ -128,13 +194,8 @@ static enum status check_op(
     }
     uint64_t number = model->numbers[replaying->count - 1];
     HOLDS(model->lsns[replaying->count - 1] == lsn);
-    char expected[48];
-    size_t len = make_key(number, replaying->ops, expected, sizeof(expected));
-    HOLDS(key.len == len && memcmp(key.data, expected, len) == 0);
     HOLDS(op == (is_delete(number, replaying->ops) ? WAL_DELETE : WAL_PUT));
-    for (size_t i = 0; i < value.len; i++)
-        HOLDS((unsigned char)value.data[i] == pattern_byte(number, i));
-    replaying->ops++;
+    check_bytes(number, replaying->ops++, key, value);
     return ST_OK;
 }
 
@@ -160,12 +221,18 @@ enum status life_open(
         .relaxed = options->durability != WAL_ALWAYS,
         .producers = options->producers,
         .longest = options->segment_bytes / 3};
-    struct replaying replaying = {.model = model};
-    struct wal_replay replay = {.ctx = &replaying, .apply = check_op};
+    struct restored restored;
+    struct replaying replaying = {.model = model, .restored = &restored};
+    struct restore restore = {.ctx = &replaying,
+        .begin = begin_again,
+        .load = check_item,
+        .loaded = all_loaded,
+        .apply = check_op};
     struct buf error;
     buf_init(&error, sizeof(life->error));
-    enum status status = wal_open(options, &replay, &life->wal, &error);
+    enum status status = restore_run(options, &restore, &life->wal, &restored, &error);
     if (status == ST_OK) {
+        pass_removals(&replaying, restored.snapshot.lsn + 1);
         HOLDS(replaying.count >= model->kept);
         model->count = model->kept = replaying.count;
         /* Told to whoever asks from now on. */
@@ -201,7 +268,7 @@ static void draw_lengths(struct life *life, uint64_t *random, size_t *lengths) {
     size_t len = model_draw(random, bounds[model_draw(random, 5)] + 1) / OPS_MAX;
     for (unsigned op = 0; op < OPS_MAX; op++)
         lengths[op] = is_delete(number, op) ? 0 : len;
-    if (model_draw(random, 3) || is_delete(number, 0))
+    if (model_draw(random, 2) || is_delete(number, 0))
         return;
     char key[48];
     size_t others = 0;
@@ -258,6 +325,65 @@ void life_settle(struct life *life) {
         busy = wal_step(life->wal, now_ns) <= now_ns;
         busy = wal_prepare_step(life->wal) || busy;
     }
+}
+
+static enum status write_items(struct snapshot_writer *writer, const struct log_model *model) {
+    enum status status = ST_OK;
+    char key[48], value[16];
+    for (size_t i = 0; status == ST_OK && i < model->kept; i++) {
+        uint64_t number = model->numbers[i];
+        for (size_t at = 0; at < sizeof(value); at++)
+            value[at] = (char)pattern_byte(number, at);
+        for (unsigned op = 0; status == ST_OK && op < ops_of(number); op++)
+            if (!is_delete(number, op))
+                status = snapshot_writer_add(writer,
+                    slice_of(key, make_key(number, op, key, sizeof(key))), model->lsns[i],
+                    slice_of(value, sizeof(value)));
+    }
+    return status;
+}
+
+/* The snapshot of this LSN is published; the one before it stays. */
+static enum status remove_older(struct life *life, uint64_t lsn, struct buf *error) {
+    uint64_t *lsns;
+    size_t count;
+    enum status status = snapshot_list(life->wal->dir, &lsns, &count, error);
+    if (status != ST_OK)
+        return status;
+    HOLDS(count > 0 && lsns[0] == lsn);
+    if (count > 1) {
+        status = snapshot_remove_older(life->wal->dir, lsns[1], error);
+        if (status == ST_OK)
+            status = wal_trim(life->wal, lsns[1], error);
+    }
+    free(lsns);
+    return status;
+}
+
+enum status life_snapshot(struct life *life) {
+    struct log_model *model = life->model;
+    if (model->kept == 0)
+        return ST_OK;
+    uint64_t lsn = model->lsns[model->kept - 1];
+    struct snapshot_writer *writer;
+    struct buf error;
+    buf_init(&error, sizeof(life->error));
+    enum status status =
+        snapshot_writer_open(life->wal->dir, wal_salt(life->wal), lsn, false, &writer, &error);
+    if (status == ST_OK) {
+        status = write_items(writer, model);
+        if (status == ST_OK)
+            status = snapshot_writer_finish(writer, lsn);
+        if (status == ST_OK)
+            status = snapshot_writer_publish(writer);
+        else
+            snapshot_writer_abort(writer);
+    }
+    if (status == ST_OK)
+        status = remove_older(life, lsn, &error);
+    snprintf(life->error, sizeof(life->error), "%.*s", (int)error.len, error.len ? error.data : "");
+    buf_free(&error);
+    return status;
 }
 
 void life_end(struct life *life) {

@@ -44,7 +44,7 @@ uint64_t model_draw(uint64_t *random, uint64_t bound);
 /* Settings for a life in this directory; of an empty directory always the same salt. */
 struct wal_options model_options(const char *dir, uint64_t *random);
 
-/* Opens the log and checks what it replays: ST_OK, or what wal_open or wal_begin say, with
+/* Restores and checks what comes back: ST_OK, or what restore_run or wal_begin say, with
  * life.error. */
 MUST_USE enum status life_open(
     struct life *life, struct log_model *model, const struct wal_options *options);
@@ -52,6 +52,9 @@ MUST_USE enum status life_open(
 MUST_USE enum status life_publish(struct life *life, uint64_t *random);
 /* Notes what is durable by now; to be called whenever the outside could look. */
 void life_observe(struct life *life);
+/* Writes and publishes a snapshot of all that is kept, and removes what it makes superfluous.
+ * ST_OK, or what failed, with life.error. */
+MUST_USE enum status life_snapshot(struct life *life);
 /* Steps until nothing is left to do at this time. */
 void life_settle(struct life *life);
 /* Frees the log: nothing more is written. */
