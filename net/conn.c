@@ -244,6 +244,8 @@ void conn_expired(struct conn *conn, uint64_t now_ns) {
 
 void conn_drain(struct conn *conn, uint64_t now_ns) {
     bool partial = conn->reading || conn->in.len > 0;
+    if (conn->input == CONN_LINGER && conn->linger_deadline_ns > now_ns + CONN_LINGER_DRAIN_NS)
+        conn->linger_deadline_ns = now_ns + CONN_LINGER_DRAIN_NS;
     if (!conn->first && !partial && conn->out.len == 0 && conn->input != CONN_LINGER) {
         conn_close(conn);
         return;

@@ -34,6 +34,7 @@ struct worker;
 #define CONN_READ_BYTES (64u << 10)      /* most that one read takes */
 #define CONN_OUTPUT_BYTES_MAX (1u << 20) /* replies held, past which no request is started */
 #define CONN_LINGER_NS (3 * NS_PER_S)
+#define CONN_LINGER_DRAIN_NS (200 * NS_PER_MS) /* while the server waits for it, to end */
 #define CONN_LINGER_BYTES_MAX (64u << 20)
 
 enum conn_input { CONN_HEAD, CONN_BODY, CONN_DONE, CONN_LINGER };

@@ -70,7 +70,8 @@ static void after_last_byte(struct conn *conn, uint64_t now_ns) {
         return;
     }
     conn->input = CONN_LINGER;
-    conn->linger_deadline_ns = now_ns + CONN_LINGER_NS;
+    conn->linger_deadline_ns =
+        now_ns + (conn->worker->draining ? CONN_LINGER_DRAIN_NS : CONN_LINGER_NS);
 }
 
 void conn_send(struct conn *conn, uint64_t now_ns) {

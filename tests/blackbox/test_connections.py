@@ -252,6 +252,17 @@ class Draining(unittest.TestCase):
             self.assertEqual(slow.read_response().status, 200)
         self.assertEqual(self.server.wait(), 0)
 
+    def test_clients_that_keep_their_side_open_do_not_hold_up_the_end(self):
+        with Connection(self.server.address) as before, Connection(self.server.address) as slow:
+            self.assertEqual(before.request("GET", "/livez", headers=[("Connection", "close")]).status, 200)
+            slow.send_request("GET", "/fn/slow")
+            time.sleep(0.1)
+            self.server.signal(signal.SIGTERM)
+            self.assertEqual(slow.read_response().status, 200)
+            answered = time.monotonic()
+            self.assertEqual(self.server.wait(), 0)
+            self.assertLess(time.monotonic() - answered, 2)
+
     def test_readyz_is_503_while_draining(self):
         with Connection(self.server.address) as slow, Connection(self.server.address) as half:
             slow.send_request("GET", "/fn/slow")
