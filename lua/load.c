@@ -154,15 +154,16 @@ static int lib_on(lua_State *L) {
 
 /* ---- files ---- */
 
-/* Pushes the function of a file below the application's folder. */
-static void push_file(lua_State *L, const char *name) {
+/* Pushes the function of a file below the application's folder, which errors tell if it is given. */
+static void push_file(lua_State *L, const char *folder, const char *name) {
     const struct script_source *source = NULL;
     enum status status = script_app_source(script_vm_of(L)->app, name, &source);
     if (status == ST_TOO_LARGE)
-        luaL_error(L, "%s: larger than %d bytes, or more than %d files", name,
+        luaL_error(L, "%s%s: larger than %d bytes, or more than %d files", folder, name,
             (int)SCRIPT_FILE_BYTES_MAX, (int)SCRIPT_FILES_MAX);
     if (status != ST_OK)
-        luaL_error(L, "%s: %s", name, status_text(status));
+        luaL_error(L, "%s%s: %s", folder, name,
+            status == ST_IO ? "cannot be read as a file" : status_text(status));
     lua_pushfstring(L, "@%s", name);
     int result = luaL_loadbufferx(L, source->text, source->len, lua_tostring(L, -1), "t");
     lua_remove(L, -2);
@@ -205,7 +206,7 @@ static int lib_require(lua_State *L) {
     lua_pop(L, 1);
     lua_pushboolean(L, 0);
     lua_setfield(L, 2, path);
-    push_file(L, path);
+    push_file(L, "", path);
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);
     if (!lua_toboolean(L, -1)) { /* false would stand for "still runs" */
@@ -230,7 +231,7 @@ int script_load(lua_State *L) {
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, vm->app->name);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &modules_key);
-    push_file(L, vm->app->name);
+    push_file(L, vm->app->folder, vm->app->name);
     lua_call(L, 0, 0);
     if (!vm->app->learning && vm->handler_count != vm->app->routes.count)
         return luaL_error(

@@ -176,6 +176,15 @@ class Startup(unittest.TestCase):
                 self.assertIn("app.lua:%d" % line, done.stderr)
                 self.assertNotIn("listening on", done.stdout)
 
+    def test_an_application_that_cannot_be_read_is_exit_1_with_its_path(self):
+        other = Server()
+        self.addCleanup(other.remove)
+        for app in (os.path.join(other.folder, "none.lua"), other.folder):
+            for command in (("serve", "--data", other.data, "--addr", "127.0.0.1:0"), ("check",)):
+                done = run(*command, "--app", app)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn(app + ": ", done.stderr)
+
     def test_the_data_directory_is_made_and_port_0_is_told(self):
         with Server() as server:
             self.assertTrue(os.path.isdir(server.data))
