@@ -154,7 +154,8 @@ static int lib_on(lua_State *L) {
 
 /* ---- files ---- */
 
-/* Pushes the function of a file below the application's folder, which errors tell if it is given. */
+/* Pushes the function of a file below the application's folder, which errors tell if it is given.
+ */
 static void push_file(lua_State *L, const char *folder, const char *name) {
     const struct script_source *source = NULL;
     enum status status = script_app_source(script_vm_of(L)->app, name, &source);
