@@ -472,9 +472,9 @@ static enum status check_together(const struct options *options, struct buf *err
     assert(status == ST_OK);
     if (need <= room || options->value_bytes_max <= plain.value_bytes_max)
         return ST_OK;
-    buf_append_text(error, "value-bytes-max (");
+    buf_append_text(error, "--value-bytes-max (");
     option_print_bytes(error, options->value_bytes_max);
-    buf_append_text(error, ") with its key must fit half of wal-segment-bytes (");
+    buf_append_text(error, ") with its key must fit half of --wal-segment-bytes (");
     option_print_bytes(error, options->wal_segment_bytes);
     buf_append_text(error, "): raise the one or lower the other");
     return ST_INVALID;
