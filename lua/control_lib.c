@@ -58,20 +58,35 @@ static int lib_xpcall(lua_State *L) {
 
 /* ---- coroutines ---- */
 
-/* A coroutine is parked while it waits in a yield of the platform. The mark is a bit of the word
- * that Lua keeps for us with each coroutine. */
+/* Marks in the word that Lua keeps for us with each coroutine. */
+#define WORD_PARKED ((uintptr_t)1)
+#define WORD_LEFT ((uintptr_t)2)
+
+/* A coroutine is parked while it waits in a yield of the platform. */
 static void set_parked(lua_State *co, bool parked) {
     uintptr_t *word = lua_getextraspace(co);
-    *word = parked ? *word | 1 : *word & ~(uintptr_t)1;
+    *word = parked ? *word | WORD_PARKED : *word & ~WORD_PARKED;
 }
 
 static bool is_parked(lua_State *co) {
-    return *(uintptr_t *)lua_getextraspace(co) & 1;
+    return *(uintptr_t *)lua_getextraspace(co) & WORD_PARKED;
+}
+
+/* A doomed attempt left by a yield and will not come back; for another request that got hold of the
+ * coroutine it is as dead as one that ended with an error. */
+static void set_left(lua_State *co) {
+    *(uintptr_t *)lua_getextraspace(co) |= WORD_LEFT;
+}
+
+static bool is_left(lua_State *co) {
+    return *(uintptr_t *)lua_getextraspace(co) & WORD_LEFT;
 }
 
 static const char *status_name(lua_State *L, lua_State *co) {
     if (L == co)
         return "running";
+    if (is_left(co))
+        return "dead";
     if (is_parked(co))
         return "normal";
     lua_Debug frame;
@@ -111,11 +126,14 @@ static enum step resume_step(lua_State *L, lua_State *co, int count, int *result
     attempt->pinned += pins;
     attempt->pause = PAUSE_NONE;
     vm->running = co;
+    script_hook_install(co);
     int status = lua_resume(co, L, count, results);
     vm->running = L;
     attempt->pinned -= pins;
-    if (attempt->doom != DOOM_NONE)
-        script_check_doom(L); /* co stays as it is: closing it could run code of the user's */
+    if (attempt->doom != DOOM_NONE) {
+        set_left(co); /* it stays as it is: closing it could run code of the user's */
+        script_check_doom(L);
+    }
     if (status == LUA_YIELD && attempt->pause != PAUSE_NONE)
         return STEP_PLATFORM;
     if (status == LUA_ERRMEM)

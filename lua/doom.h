@@ -1,9 +1,9 @@
-/* Errors that nothing in the application can catch, and stretches that cannot be interrupted.
+/* Ends that nothing in the application can catch, and stretches that cannot be interrupted.
  *
- * A doomed attempt carries a mark. The error that unwinds it is a light userdata of ours; our
- * pcall, xpcall and coroutine functions look at the mark, not at the error, and raise again, and
- * every store call and hook does so too. So no handler, coroutine, __close or error object keeps it
- * alive.
+ * A doomed attempt carries a mark. It leaves its coroutine by a yield that is never resumed. Where
+ * it cannot yield, an error unwinds it, a light userdata of ours, up to where it can; our pcall,
+ * xpcall and coroutine functions look at the mark, not at the error, and so does every store call
+ * and hook. So no handler, coroutine, __close or error object keeps it alive.
  *
  * Threads: the VM's. Errors: these raise Lua errors; they do not return. */
 #ifndef CONCAVE_LUA_DOOM_H
@@ -34,7 +34,8 @@ struct stretch {
 /* Dooms the attempt if its budget is used up or the stretch has lasted too long. */
 void script_stretch_look(lua_State *L, struct stretch *stretch);
 
-/* Prepares preemption for all coroutines of a fresh state. */
+/* Prepares preemption: for all coroutines of a fresh state, or for one that is resumed, which may
+ * have last run when there was less in memory. */
 void script_hook_install(lua_State *L);
 /* Lets the hook look at the clock before the next instruction: for C code that has done much at
  * once. Safe at any time. */

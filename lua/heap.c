@@ -58,6 +58,7 @@ static bool add_chunk(struct heap *heap) {
     chunk->next = heap->chunks;
     heap->chunks = chunk;
     heap->bytes += CHUNK_BYTES;
+    heap->chunk_bytes += CHUNK_BYTES;
     heap->rest = chunk->blocks;
     heap->rest_end = (char *)chunk + CHUNK_BYTES;
     return true;
@@ -143,6 +144,7 @@ void heap_close(struct heap *heap) {
         heap->chunks = chunk->next;
         free(chunk);
         heap->bytes -= CHUNK_BYTES;
+        heap->chunk_bytes -= CHUNK_BYTES;
     }
     assert(heap->bytes == 0);
     heap_init(heap, heap->bytes_max);

@@ -24,6 +24,7 @@ struct heap {
     size_t bytes_max;
     struct heap_block *free[HEAP_SMALL_MAX / HEAP_STEP]; /* by size: up to 16, up to 32, ... */
     struct heap_chunk *chunks;
+    size_t chunk_bytes;    /* of all chunks; the rest of bytes is in large blocks */
     char *rest, *rest_end; /* of the newest chunk, not handed out yet */
 };
 
@@ -31,6 +32,10 @@ void heap_init(struct heap *heap, size_t bytes_max);
 /* As realloc, with the block's old size: old_bytes 0 and block NULL for a new one, bytes 0 to free.
  */
 void *heap_resize(struct heap *heap, void *block, size_t old_bytes, size_t bytes);
+/* Bytes in blocks of more than HEAP_SMALL_MAX. */
+static inline size_t heap_large_bytes(const struct heap *heap) {
+    return heap->bytes > heap->chunk_bytes ? heap->bytes - heap->chunk_bytes : 0;
+}
 /* Gives all chunks back. Large blocks have been freed one by one before. */
 void heap_close(struct heap *heap);
 

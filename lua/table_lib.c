@@ -5,12 +5,17 @@
 #include "lua/prelude.h"
 #include "lua/sandbox.h"
 
-/* The longest range: some tens of milliseconds. */
+/* The longest range: some tens of milliseconds. After one that is worth a hook the clock is looked
+ * at: in a loop around such calls there are hundreds of them from hook to hook. */
 #define SPAN_MAX ((lua_Integer)1 << 22)
+#define SPAN_HURRY ((lua_Unsigned)4096)
 
 static void check_span(lua_State *L, const char *name, lua_Integer first, lua_Integer last) {
-    if (first <= last && (lua_Unsigned)last - (lua_Unsigned)first >= (lua_Unsigned)SPAN_MAX)
+    lua_Unsigned span = first <= last ? (lua_Unsigned)last - (lua_Unsigned)first : 0;
+    if (span >= (lua_Unsigned)SPAN_MAX)
         luaL_error(L, "table.%s: more than %d elements", name, (int)SPAN_MAX);
+    if (span >= SPAN_HURRY)
+        script_hook_hurry(script_vm_of(L));
 }
 
 /* Calls the library's own function, upvalue 1, with what is on the stack. */

@@ -59,7 +59,7 @@ struct attempt {
     enum pause pause;
     enum verdict verdict; /* if it ends well */
     unsigned pinned;   /* coroutines of the application that were resumed where nothing can yield */
-    uint64_t slice_ns; /* when the hook first saw this turn; 0 = not yet */
+    uint64_t slice_ns; /* when this turn began; 0 = not seen yet */
     unsigned slice_hooks; /* hooks since then */
     const void *req;      /* its req table */
     bool seeded;
@@ -102,10 +102,10 @@ struct script_vm {
     struct buf sorting; /* the encoder's */
 };
 
-/* The VM of a Lua state. The lowest bit of the word is script_thread_parked's. */
+/* The VM of a Lua state. The two lowest bits of the word are lua/control_lib.c's. */
 static inline struct script_vm *script_vm_of(lua_State *L) {
     uintptr_t word = *(uintptr_t *)lua_getextraspace(L);
-    return (struct script_vm *)(word & ~(uintptr_t)1); // NOLINT(performance-no-int-to-ptr)
+    return (struct script_vm *)(word & ~(uintptr_t)3); // NOLINT(performance-no-int-to-ptr)
 }
 
 /* A VM with the application loaded. ST_OK; ST_INVALID, ST_NOMEM with the reason in error. */

@@ -282,6 +282,7 @@ while true do end
 ::again:: goto again
 local function f() return f() end f()
 while true do pcall(function() while true do end end) end
+local function f() pcall(f) f() end f()
 local function f() return pcall(f) end f() while true do end
 local function l() while true do end end xpcall(l, l)
 local function l() while true do end end xpcall(error, l)
@@ -307,6 +308,12 @@ local t = {} for i = 1, 1e6 do t[i] = coroutine.create(function() end) end
 local function f(n) return 1 + f(n + 1) end return 200, f(1)
 local function f() return coroutine.wrap(f)() end f()
 local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k] end return 200, t.x
+local s = ('a'):rep(30000000) while true do s:find('ab', 1, true) end
+local a, b = ('a'):rep(10000000) .. 'b', ('a'):rep(10000000) .. 'c' while a ~= b do end
+local t = {} for i = 1, 1e6 do t[i] = i end while true do table.insert(t, 1, 0) table.remove(t, 1) end
+local t = setmetatable({}, {__len = function() return 4000000 end, __index = {}, __newindex = rawequal}) """ \
+"""while true do table.insert(t, 1, 0) end
+local s = ('x'):rep(30000000) while true do utf8.len(s) end
 local i = 0 while true do i = i + 1 set('k' .. i, ('v'):rep(1000)) end
 local i = 0 while true do i = i + 1 get('k' .. i) end
 while true do log('info', 'again') end
@@ -355,6 +362,18 @@ class Budget(LuaCase):
             self.assertGreater(served, 10)
 
         in_threads(4, work)
+
+
+class Kept(LuaCase):
+    """State that outlives a request is the VM's own, and one VM serves all."""
+
+    shards = 1
+    options = ("--handler-timeout-ms", "100")
+
+    def test_a_coroutine_of_a_request_that_ran_out_of_time_is_dead(self):
+        self.assertError(self.server.request("POST", "/fn/kept?start=1"), 504)
+        self.assertEqual(self.server.request("POST", "/fn/kept").json(),
+                         [False, "dead"])
 
 
 class Loading(unittest.TestCase):
