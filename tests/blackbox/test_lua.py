@@ -364,6 +364,30 @@ class Budget(LuaCase):
         in_threads(4, work)
 
 
+class TooLarge(LuaCase):
+    """A transaction must fit in half a segment of the log."""
+
+    options = ("--wal-segment-bytes", "1048576")
+
+    def test_a_transaction_that_is_too_large_is_an_error_of_the_handler(self):
+        source = "for i = 1, 900 do %s end return 200, 1"
+        self.assertFails(source % "set('k' .. i, ('v'):rep(1000))")
+        self.assertEqual(self.server.dump(), {})
+        self.assertEqual(self.value(source % "pcall(set, 'k' .. i, ('v'):rep(1000))"), 1)
+
+
+class MemoryFull(LuaCase):
+    options = ("--memory-max", "1048576")
+
+    def test_writes_past_the_limit_are_507(self):
+        fill = "for i = 1, 150 do set('%s' .. i, ('v'):rep(6000)) end return 200, 1"
+        self.value(fill % "a")
+        self.assertError(self.run_lua(fill % "b"), 507, "memory_full")
+        self.assertEqual(len(self.server.dump()), 150)
+        self.value("for k in prefix('a') do delete(k) end return 200, 1")
+        self.value(fill % "b")
+
+
 class Kept(LuaCase):
     """State that outlives a request is the VM's own, and one VM serves all."""
 
