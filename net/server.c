@@ -281,6 +281,7 @@ int server_run(const struct options *options, const struct script_engine *engine
     if (status == ST_OK)
         status = serve(&server, &error);
     startup_undo(&startup);
+    checkpointer_free(server.checkpointer); /* the metrics asked it to the end */
     bool failed = status != ST_OK && status != ST_CLOSED;
     if (failed)
         diag(DIAG_ERROR, "%.*s", (int)error.len, error.data ? error.data : status_text(status));
