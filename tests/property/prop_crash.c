@@ -66,10 +66,19 @@ static void publish(struct life *life, uint64_t *random) {
     HOLDS(status == ST_OK);
 }
 
+static struct wal_options options_of(const struct log_model *model, uint64_t *random) {
+    struct wal_options options = model_options(DIR, random);
+    if (model->in_blocks) {
+        options.durability = WAL_ALWAYS;
+        options.batch_delay_us = 0;
+    }
+    return options;
+}
+
 /* One life after a crash, which the disk may cut short: open, some records, perhaps a clean end. */
 static void live(
     struct sim_disk *disk, struct log_model *model, struct life *life, uint64_t *random) {
-    struct wal_options options = model_options(DIR, random);
+    struct wal_options options = options_of(model, random);
     struct diag_catch catch;
     life->wal = NULL;
     sum.restarts++;
@@ -80,13 +89,13 @@ static void live(
         uint64_t records = status == ST_OK ? model_draw(random, 1 + model_draw(random, 6)) : 0;
         for (uint64_t i = 0; i < records; i++) {
             publish(life, random);
-            if (model_draw(random, 2))
+            if (model->in_blocks || model_draw(random, 2))
                 life_settle(life);
             life_observe(life);
         }
         if (status == ST_OK && model_draw(random, 4) == 0)
             HOLDS(life_snapshot(life) == ST_OK || sim_disk_is_dead(disk));
-        if (status == ST_OK && model_draw(random, 2))
+        if (status == ST_OK && !model->in_blocks && model_draw(random, 2))
             wal_finish(life->wal);
         diag_catch_end(&catch);
     } else {
@@ -194,7 +203,7 @@ static void snapshot(struct run *run) {
 }
 
 static void run_life(struct run *run) {
-    struct wal_options options = model_options(DIR, &run->random);
+    struct wal_options options = options_of(&run->model, &run->random);
     works(&run->life, life_open(&run->life, &run->model, &options));
     uint64_t actions = 10 + model_draw(&run->random, 30);
     for (uint64_t i = 0; i < actions; i++)
@@ -221,6 +230,7 @@ static void run_workload(uint64_t seed) {
     model_clock_set(START_NS);
     HOLDS(disk_make_dir(DIR) == ST_OK);
     sim_disk_watch(run.disk, SIM_CHANGES, on_call, &run);
+    run.model.in_blocks = seed % 4 == 0;
     uint64_t lives = 1 + model_draw(&run.random, 4);
     model_case("CONCAVE_SEED=%llu: workload %llu", (unsigned long long)first_seed,
         (unsigned long long)(seed - first_seed));

@@ -228,9 +228,9 @@ enum status life_open(
         .load = check_item,
         .loaded = all_loaded,
         .apply = check_op};
-    struct buf error;
-    buf_init(&error, sizeof(life->error));
-    enum status status = restore_run(options, &restore, &life->wal, &restored, &error);
+    struct buf *error = &life->text; /* life_end frees it, also after a jump out of here */
+    buf_init(error, sizeof(life->error));
+    enum status status = restore_run(options, &restore, &life->wal, &restored, error);
     if (status == ST_OK) {
         pass_removals(&replaying, restored.snapshot.lsn + 1);
         HOLDS(replaying.count >= model->kept);
@@ -238,10 +238,10 @@ enum status life_open(
         /* Told to whoever asks from now on. */
         if (model->count && model->lsns[model->count - 1] > model->shown_lsn)
             model->shown_lsn = model->lsns[model->count - 1];
-        status = wal_begin(life->wal, &error);
+        status = wal_begin(life->wal, error);
     }
-    snprintf(life->error, sizeof(life->error), "%.*s", (int)error.len, error.len ? error.data : "");
-    buf_free(&error);
+    snprintf(
+        life->error, sizeof(life->error), "%.*s", (int)error->len, error->len ? error->data : "");
     return status;
 }
 
@@ -265,7 +265,8 @@ static void put_op(struct wal_record *record, uint64_t number, unsigned op, size
 static void draw_lengths(struct life *life, uint64_t *random, size_t *lengths) {
     uint64_t number = life->model->next_number;
     size_t bounds[] = {40, 300, 300, 4096, life->longest};
-    size_t len = model_draw(random, bounds[model_draw(random, 5)] + 1) / OPS_MAX;
+    bool in_blocks = life->model->in_blocks;
+    size_t len = model_draw(random, bounds[in_blocks ? 0 : model_draw(random, 5)] + 1) / OPS_MAX;
     for (unsigned op = 0; op < OPS_MAX; op++)
         lengths[op] = is_delete(number, op) ? 0 : len;
     if (model_draw(random, 2) || is_delete(number, 0))
@@ -389,4 +390,5 @@ enum status life_snapshot(struct life *life) {
 void life_end(struct life *life) {
     wal_close(life->wal);
     life->wal = NULL;
+    buf_free(&life->text);
 }

@@ -20,6 +20,7 @@ struct log_model {
     size_t kept;          /* so many of them are acknowledged, or were shown by a recovery */
     uint64_t shown_lsn;   /* the highest that a reply can have shown */
     uint64_t next_number; /* never used before, also not by a record that was lost */
+    bool in_blocks;       /* records are small or fill a block, and are synced at once */
 };
 
 void model_copy(const struct log_model *from, struct log_model *to);
@@ -37,6 +38,7 @@ struct life {
     unsigned producers;
     size_t longest; /* record, in bytes of values */
     char error[2048];
+    struct buf text; /* what error is made of */
 };
 
 /* A seeded draw below the bound. */
