@@ -26,7 +26,8 @@
 #define WAL_LSN_SKIP (UINT64_C(1) << 32)
 
 struct wal_segment {
-    struct disk_file *file;
+    struct disk_file *file;   /* the log thread's */
+    struct disk_file *filler; /* the preparing thread's, until the segment is filled */
     uint64_t size;            /* bytes, a multiple of WAL_BLOCK_BYTES */
     _Atomic uint64_t fill_to; /* up to here it is to be filled now; raised by the log thread */
     _Atomic uint64_t zeroed;  /* up to here it is filled and the log may write */

@@ -47,6 +47,8 @@ void wal_segment_free(struct wal_segment *segment) {
         return;
     if (segment->file)
         disk_close(segment->file);
+    if (segment->filler)
+        disk_close(segment->filler);
     free(segment);
 }
 
@@ -92,6 +94,14 @@ static void create_next(struct wal *wal) {
         give_up_preparing(wal, segment, status, "creation", 0);
         return;
     }
+    /* The kernel tells a failed write-back once for each opening of the file, to the sync that comes
+     * first: with one opening for both threads, the filler's sync could take an error that is about
+     * the log thread's writes, whose own sync would then succeed. */
+    status = disk_open(segment->path, DISK_UPDATE, &segment->filler);
+    if (status != ST_OK) {
+        give_up_preparing(wal, segment, status, "opening", 0);
+        return;
+    }
     status = disk_allocate(segment->file, segment->size);
     if (status != ST_OK && status != ST_INVALID) {
         give_up_preparing(wal, segment, status, "reservation", 0);
@@ -126,9 +136,9 @@ bool wal_prepare_step(struct wal *wal) {
     if (from >= atomic_load(&segment->fill_to) && !atomic_load(&wal->next_wanted))
         return false;
     uint64_t len = segment->size - from < ZERO_BYTES ? segment->size - from : ZERO_BYTES;
-    enum status status = disk_write(segment->file, from, zeros, (size_t)len);
+    enum status status = disk_write(segment->filler, from, zeros, (size_t)len);
     if (status == ST_OK)
-        status = disk_sync(segment->file);
+        status = disk_sync(segment->filler);
     if (status == ST_DISK_FULL && !segment->offered) {
         give_up_preparing(wal, segment, status, "filling", from);
         return false;
@@ -136,8 +146,11 @@ bool wal_prepare_step(struct wal *wal) {
     if (status != ST_OK)
         wal_fatal("filling a segment", wal->dir, from); /* its path is the log thread's by now */
     bool filled = from + len == segment->size;
-    if (filled)
+    if (filled) {
         wal->filling = NULL;
+        disk_close(segment->filler);
+        segment->filler = NULL;
+    }
     bool offer = !segment->offered && (segment->reserved || filled);
     /* The last touch, but for the offer: once filled, the log thread may close the segment. */
     atomic_store(&segment->zeroed, from + len);
