@@ -141,7 +141,7 @@ bool script_push_json_text(lua_State *L, struct json_reader *reader, struct slic
     struct buf *names = &script_vm_of(L)->names;
     int top = lua_gettop(L);
     buf_reset(names, SCRIPT_SCRATCH_KEEP);
-    json_reader_init(reader, text, names, JSON_READER_DEPTH_MAX);
+    json_reader_init(reader, text, names, JSON_VALUE_DEPTH_MAX);
     if (script_push_json(L, reader, json_next(reader)) && json_next(reader) == JSON_END)
         return true;
     lua_settop(L, top);
