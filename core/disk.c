@@ -162,9 +162,24 @@ enum status disk_sync_dir(const char *dir) {
     return failed ? ST_IO : ST_OK;
 }
 
+/* The name of a new directory is in its parent. */
+static enum status sync_parent(const char *dir) {
+    char parent[DISK_PATH_BYTES_MAX];
+    size_t len = strlen(dir);
+    while (len > 0 && dir[len - 1] != '/')
+        len--;
+    if (len >= sizeof(parent))
+        return ST_INVALID;
+    memcpy(parent, len > 0 ? dir : ".", len > 0 ? len : 1);
+    parent[len > 0 ? len : 1] = '\0';
+    enum status status = disk_sync_dir(parent);
+    /* One may be allowed to write into a directory and not to read it: then it cannot be synced. */
+    return status != ST_OK && errno == EACCES ? ST_OK : status;
+}
+
 enum status disk_make_dir(const char *dir) {
     if (mkdir(dir, 0755) == 0)
-        return ST_OK;
+        return sync_parent(dir);
     int error = errno;
     struct stat found;
     if (error == EEXIST && stat(dir, &found) == 0) {

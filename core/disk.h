@@ -54,7 +54,8 @@ void disk_drop_cache(struct disk_file *file);
 
 /* Returns when the names in the directory are on disk. ST_OK; ST_NOT_FOUND, ST_IO. */
 MUST_USE enum status disk_sync_dir(const char *dir);
-/* Makes a directory (not its parents), unless it is there. ST_OK; ST_NOT_FOUND, ST_IO. */
+/* Makes a directory (not its parents), unless it is there; returns when its name is on disk, if its
+ * parent may be read. ST_OK; ST_INVALID (path too long), ST_NOT_FOUND, ST_IO. */
 MUST_USE enum status disk_make_dir(const char *dir);
 /* Replaces `to` if it is there. ST_OK; ST_NOT_FOUND, ST_IO. */
 MUST_USE enum status disk_rename(const char *from, const char *to);
