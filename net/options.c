@@ -126,15 +126,16 @@ static const struct {
         "damage.\n"},
     [COMMAND_DUMP] = {"dump", "DIR [--log]", true,
         "print the live state (--log: every log record) as lines of JSON",
-        "The first line is about the whole: \"last_lsn\", \"first_run\" (on(\"first_run\") has "
-        "run) and\n"
-        "the number of \"keys\". Then comes one line a key, in byte order: \"key\", \"value\" and\n"
-        "\"version\". Lines of the log have \"lsn\" and \"ops\". It only reads, also beside a "
-        "running\n"
-        "server; the state is that of one instant.\n"},
+        "One line a key, in byte order: \"key\", \"value\" and \"version\". The first also\n"
+        "says what load must know of the whole: \"last_lsn\", \"first_run\" (whether\n"
+        "on(\"first_run\") has run) and the number of \"keys\"; if all keys are gone,\n"
+        "there is one line with that alone. Lines of the log have \"lsn\" and \"ops\". It\n"
+        "only reads, also beside a running server; the state is that of one instant.\n"},
     [COMMAND_LOAD] = {"load", "DIR", true, "build a new data directory from a dump on stdin",
-        "DIR must be new or empty. Versions go on where the dump ends. What fails names its line\n"
-        "and leaves nothing that serve would take for data. A line whose key and value could not\n"
+        "DIR must be new or empty. Versions go on where the dump ends. Lines of \"key\",\n"
+        "\"value\" and \"version\" alone will do, in any order: versions then go on behind\n"
+        "the highest. No lines make an empty DIR. What fails names its line and leaves\n"
+        "nothing that serve would take for data. A line whose key and value could not\n"
         "be a log record, half a segment, is refused.\n"},
     [COMMAND_VERSION] = {"version", "", false, "print the version", NULL},
     [COMMAND_HELP] = {"help", "[COMMAND]", false, "print this, or the options of a command", NULL},

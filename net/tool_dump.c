@@ -12,7 +12,8 @@ struct dump {
     struct buf out;
     struct buf problems;
     struct tool_progress progress;
-    uint64_t last_lsn; /* printed, of the log */
+    const struct tool_head *head; /* of the state; NULL once a line says it */
+    uint64_t last_lsn;            /* printed, of the log */
 };
 
 /* ---- output ---- */
@@ -50,8 +51,9 @@ static enum status end_output(struct dump *dump) {
 
 static enum status print_item(void *ctx, const struct tool_item *item) {
     struct dump *dump = ctx;
-    return line_done(
-        dump, tool_line_item(item, &dump->out), "the value with version", item->version);
+    enum status status = tool_line_item(item, dump->head, &dump->out);
+    dump->head = NULL;
+    return line_done(dump, status, "the value with version", item->version);
 }
 
 static enum status dump_state(struct dump *dump, const char *dir) {
@@ -59,9 +61,11 @@ static enum status dump_state(struct dump *dump, const char *dir) {
     enum status status = tool_state_open(dir, &dump->progress, &state, &dump->problems);
     if (status != ST_OK)
         return status;
-    status = tool_line_head(tool_state_head(state), &dump->out);
-    if (status == ST_OK)
+    dump->head = tool_state_head(state);
+    if (dump->head->keys > 0)
         status = tool_state_walk(state, print_item, dump, &dump->problems);
+    else if (dump->head->last_lsn > 0)
+        status = tool_line_no_items(dump->head, &dump->out);
     tool_state_close(state);
     return status;
 }

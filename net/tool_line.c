@@ -10,19 +10,13 @@
 
 /* ---- writing ---- */
 
-static void write_flag(struct buf *out, bool flag) {
-    buf_append_text(out, flag ? "true" : "false");
-}
-
-enum status tool_line_head(const struct tool_head *head, struct buf *out) {
-    buf_printf(out, "{\"concave_dump\":%d,\"last_lsn\":", TOOL_DUMP_VERSION);
+static void write_head(const struct tool_head *head, struct buf *out) {
+    buf_append_text(out, "\"last_lsn\":");
     buf_append_u64(out, head->last_lsn);
     buf_append_text(out, ",\"first_run\":");
-    write_flag(out, head->first_run);
+    buf_append_text(out, head->first_run ? "true" : "false");
     buf_append_text(out, ",\"keys\":");
     buf_append_u64(out, head->keys);
-    buf_append_text(out, "}\n");
-    return buf_ok(out) ? ST_OK : ST_NOMEM;
 }
 
 static enum status write_key(struct slice key, struct buf *out) {
@@ -41,12 +35,24 @@ static enum status write_pair(struct slice key, struct slice value, struct buf *
     return value_to_json(value, out);
 }
 
-enum status tool_line_item(const struct tool_item *item, struct buf *out) {
+enum status tool_line_item(
+    const struct tool_item *item, const struct tool_head *head, struct buf *out) {
     enum status status = write_pair(item->key, item->value, out);
     buf_append_text(out, ",\"version\":");
     buf_append_u64(out, item->version);
+    if (head) {
+        buf_append_text(out, ",");
+        write_head(head, out);
+    }
     buf_append_text(out, "}\n");
     return status != ST_OK || buf_ok(out) ? status : ST_NOMEM;
+}
+
+enum status tool_line_no_items(const struct tool_head *head, struct buf *out) {
+    buf_append_text(out, "{");
+    write_head(head, out);
+    buf_append_text(out, "}\n");
+    return buf_ok(out) ? ST_OK : ST_NOMEM;
 }
 
 static enum status write_operation(int op, struct slice key, struct slice value, struct buf *out) {
@@ -111,17 +117,73 @@ static enum status refuse_json(const struct json_reader *json, struct buf *error
     return ST_INVALID;
 }
 
-/* Members by name: which of them were there. */
-typedef enum status read_member(void *ctx, struct slice name, struct json_reader *json,
-    enum json_token first, struct buf *error);
+/* A line being read: which members were there. */
+struct members {
+    struct tool_line_reader *reader;
+    struct tool_line *line;
+    bool has_key, has_value, has_version;
+    bool has_last_lsn, has_first_run, has_keys;
+};
 
-/* A line that is one object: calls member for each of its members. Names are there once, the reader
- * sees to that. */
-static enum status read_object(struct tool_line_reader *reader, struct slice line,
-    read_member *member, void *ctx, struct buf *error) {
+static bool is_lsn(const struct json_reader *json, enum json_token token, uint64_t least) {
+    return token == JSON_INTEGER && json->integer >= (int64_t)least &&
+           (uint64_t)json->integer <= TOOL_LSN_MAX;
+}
+
+static enum status read_key(
+    struct members *members, struct json_reader *json, enum json_token first, struct buf *error) {
+    struct buf *key = &members->reader->key;
+    if (first != JSON_STRING || json->string.len == 0 || json->string.len > KEY_BYTES_MAX)
+        return refuse(error, "\"key\" must be a string of 1 to 65535 bytes");
+    members->has_key = true;
+    buf_append_slice(key, json->string);
+    return buf_ok(key) ? ST_OK : ST_NOMEM;
+}
+
+static enum status read_value(
+    struct members *members, struct json_reader *json, enum json_token first, struct buf *error) {
+    if (first == JSON_NULL)
+        return refuse(error, "\"value\" must not be null");
+    members->has_value = true;
+    enum status status = value_from_json(json, first, &members->reader->value);
+    return status == ST_INVALID ? refuse_json(json, error) : status;
+}
+
+static enum status read_member(struct members *members, struct slice name, struct json_reader *json,
+    enum json_token first, struct buf *error) {
+    struct tool_line *line = members->line;
+    if (slice_equal(name, SLICE("key")))
+        return read_key(members, json, first, error);
+    if (slice_equal(name, SLICE("value")))
+        return read_value(members, json, first, error);
+    if (slice_equal(name, SLICE("version")) && is_lsn(json, first, 1)) {
+        members->has_version = true;
+        line->item.version = (uint64_t)json->integer;
+    } else if (slice_equal(name, SLICE("last_lsn")) && is_lsn(json, first, 1)) {
+        members->has_last_lsn = true;
+        line->head.last_lsn = (uint64_t)json->integer;
+    } else if (slice_equal(name, SLICE("first_run")) &&
+               (first == JSON_TRUE || first == JSON_FALSE)) {
+        members->has_first_run = true;
+        line->head.first_run = first == JSON_TRUE;
+    } else if (slice_equal(name, SLICE("keys")) && is_lsn(json, first, 0)) {
+        members->has_keys = true;
+        line->head.keys = (uint64_t)json->integer;
+    } else {
+        buf_printf(error, "\"%.*s\" is unknown or not what it must be: ", (int)name.len, name.data);
+        buf_append_text(error, "\"version\" and \"last_lsn\" are integers from 1 to 2^62, "
+                               "\"keys\" from 0, \"first_run\" is true or false");
+        return ST_INVALID;
+    }
+    return ST_OK;
+}
+
+/* A line that is one object. Names are there once, the reader sees to that. */
+static enum status read_object(struct members *members, struct slice text, struct buf *error) {
     struct json_reader json;
-    buf_reset(&reader->scratch, KEEP_BYTES);
-    json_reader_init(&json, line, &reader->scratch, JSON_VALUE_DEPTH_MAX + 1);
+    struct buf *scratch = &members->reader->scratch;
+    buf_reset(scratch, KEEP_BYTES);
+    json_reader_init(&json, text, scratch, JSON_VALUE_DEPTH_MAX + 1);
     enum json_token token = json_next(&json);
     if (token != JSON_OBJECT)
         return token == JSON_ERROR ? refuse_json(&json, error) : refuse(error, "not an object");
@@ -134,7 +196,7 @@ static enum status read_object(struct tool_line_reader *reader, struct slice lin
         token = json_next(&json);
         if (token == JSON_ERROR)
             return refuse_json(&json, error);
-        enum status status = member(ctx, kept, &json, token, error);
+        enum status status = read_member(members, kept, &json, token, error);
         if (status != ST_OK)
             return status;
     }
@@ -143,105 +205,31 @@ static enum status read_object(struct tool_line_reader *reader, struct slice lin
     return token == JSON_END ? ST_OK : refuse_json(&json, error);
 }
 
-static bool is_lsn(const struct json_reader *json, enum json_token token, uint64_t least) {
-    return token == JSON_INTEGER && json->integer >= (int64_t)least &&
-           (uint64_t)json->integer <= TOOL_LSN_MAX;
-}
-
-struct head_members {
-    struct tool_head *head;
-    int64_t version;
-    bool has_version, has_lsn, has_first_run, has_keys;
-};
-
-static enum status read_head_member(void *ctx, struct slice name, struct json_reader *json,
-    enum json_token first, struct buf *error) {
-    struct head_members *members = ctx;
-    struct tool_head *head = members->head;
-    if (slice_equal(name, SLICE("concave_dump")) && first == JSON_INTEGER) {
-        members->has_version = true;
-        members->version = json->integer;
-    } else if (slice_equal(name, SLICE("last_lsn")) && is_lsn(json, first, 0)) {
-        members->has_lsn = true;
-        head->last_lsn = (uint64_t)json->integer;
-    } else if (slice_equal(name, SLICE("first_run")) &&
-               (first == JSON_TRUE || first == JSON_FALSE)) {
-        members->has_first_run = true;
-        head->first_run = first == JSON_TRUE;
-    } else if (slice_equal(name, SLICE("keys")) && is_lsn(json, first, 0)) {
-        members->has_keys = true;
-        head->keys = (uint64_t)json->integer;
-    } else {
-        buf_printf(error, "\"%.*s\" is unknown or of the wrong kind", (int)name.len, name.data);
-        return ST_INVALID;
-    }
+static enum status check_members(const struct members *members, struct buf *error) {
+    const struct tool_line *line = members->line;
+    bool all_of_item = members->has_key && members->has_value && members->has_version;
+    bool all_of_head = members->has_last_lsn && members->has_first_run && members->has_keys;
+    if (line->has_item ? !all_of_item : !line->has_head)
+        return refuse(error, "key, value and version must all be there");
+    if (line->has_head && !all_of_head)
+        return refuse(error, "last_lsn, first_run and keys must all be there, or none of them");
+    if (line->has_head && line->has_item != (line->head.keys > 0))
+        return refuse(error, "\"keys\" is 0 in a line without a key, and only there");
     return ST_OK;
 }
 
-enum status tool_line_read_head(
-    struct tool_line_reader *reader, struct slice line, struct tool_head *head, struct buf *error) {
-    struct head_members members = {.head = head};
-    *head = (struct tool_head){0};
-    enum status status = read_object(reader, line, read_head_member, &members, error);
-    if (status != ST_OK)
-        return status;
-    if (members.has_version && members.version != TOOL_DUMP_VERSION) {
-        buf_printf(error, "dump version %lld is unknown to this concave, which knows version %d",
-            (long long)members.version, TOOL_DUMP_VERSION);
-        return ST_INVALID;
-    }
-    if (!members.has_version || !members.has_lsn || !members.has_first_run || !members.has_keys)
-        return refuse(error, "concave_dump, last_lsn, first_run and keys must all be there");
-    if (head->last_lsn == 0 && (head->first_run || head->keys > 0))
-        return refuse(error, "last_lsn is 0, so there can be neither keys nor a first run");
-    return ST_OK;
-}
-
-struct item_members {
-    struct tool_line_reader *reader;
-    uint64_t version;
-    bool has_key, has_value, has_version;
-};
-
-static enum status read_item_member(void *ctx, struct slice name, struct json_reader *json,
-    enum json_token first, struct buf *error) {
-    struct item_members *members = ctx;
-    struct tool_line_reader *reader = members->reader;
-    if (slice_equal(name, SLICE("key"))) {
-        if (first != JSON_STRING || json->string.len == 0 || json->string.len > KEY_BYTES_MAX)
-            return refuse(error, "\"key\" must be a string of 1 to 65535 bytes");
-        members->has_key = true;
-        buf_append_slice(&reader->key, json->string);
-        return buf_ok(&reader->key) ? ST_OK : ST_NOMEM;
-    }
-    if (slice_equal(name, SLICE("version"))) {
-        if (!is_lsn(json, first, 1))
-            return refuse(error, "\"version\" must be an integer from 1 to 2^62");
-        members->has_version = true;
-        members->version = (uint64_t)json->integer;
-        return ST_OK;
-    }
-    if (!slice_equal(name, SLICE("value")))
-        return refuse(error, "an unknown member");
-    if (first == JSON_NULL)
-        return refuse(error, "\"value\" must not be null");
-    members->has_value = true;
-    enum status status = value_from_json(json, first, &reader->value);
-    return status == ST_INVALID ? refuse_json(json, error) : status;
-}
-
-enum status tool_line_read_item(
-    struct tool_line_reader *reader, struct slice line, struct tool_item *item, struct buf *error) {
-    struct item_members members = {.reader = reader};
+enum status tool_line_read(
+    struct tool_line_reader *reader, struct slice text, struct tool_line *line, struct buf *error) {
+    struct members members = {.reader = reader, .line = line};
+    *line = (struct tool_line){.has_item = false};
     buf_reset(&reader->key, KEEP_BYTES);
     buf_reset(&reader->value, KEEP_BYTES);
-    enum status status = read_object(reader, line, read_item_member, &members, error);
+    enum status status = read_object(&members, text, error);
     if (status != ST_OK)
         return status;
-    if (!members.has_key || !members.has_value || !members.has_version)
-        return refuse(error, "key, value and version must all be there");
-    item->key = buf_slice(&reader->key);
-    item->value = buf_slice(&reader->value);
-    item->version = members.version;
-    return ST_OK;
+    line->has_item = members.has_key || members.has_value || members.has_version;
+    line->has_head = members.has_last_lsn || members.has_first_run || members.has_keys;
+    line->item.key = buf_slice(&reader->key);
+    line->item.value = buf_slice(&reader->value);
+    return check_members(&members, error);
 }

@@ -21,7 +21,7 @@ MUST_USE enum status tool_state_open(const char *dir, struct tool_progress *prog
     struct tool_state **state, struct buf *problems);
 void tool_state_close(struct tool_state *state);
 
-/* What the first line of a dump says. */
+/* What a dump says of the whole; all 0 if there has been no transaction. */
 const struct tool_head *tool_state_head(const struct tool_state *state);
 
 /* A status other than ST_OK ends the walk with it. */

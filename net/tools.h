@@ -19,7 +19,8 @@ int tool_verify(const struct options *options);
  * stdout (net/tool_line.h). */
 int tool_dump(const struct options *options);
 
-/* `concave load DIR`: a new data directory from a dump on stdin. */
+/* `concave load DIR`: a new data directory from a dump on stdin, or from lines like those of one.
+ */
 int tool_load(const struct options *options);
 
 #endif

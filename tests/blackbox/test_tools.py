@@ -17,20 +17,29 @@ ODD_VALUES = [True, False, 0, -1, 2**63 - 1, -2**63, 1.0, -0.0, 5e-324, 1.797693
 ODD_KEYS = ["a", "a\u0000", "a\nb", "é", "\U0001F600", "\uffff", "z" * 1024, " ", "\"\\"]
 
 
+HEAD = ["last_lsn", "first_run", "keys"]  # what the first line says of the whole dump
+
+
 def lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
 def state(text):
     """A dump's keys as Server.dump gives them, after a look at its form."""
-    found = lines(text)
-    assert set(found[0]) == {"concave_dump", "last_lsn", "first_run", "keys"}, found[0]
-    items = found[1:]
-    assert len(items) == found[0]["keys"], found[0]
+    items = lines(text)
+    if items and "key" not in items[0]:
+        assert len(items) == 1 and list(items[0]) == HEAD and items[0]["keys"] == 0, items[0]
+        return {}
     keys = [item["key"].encode() for item in items]
     assert keys == sorted(set(keys)), "not in key order"
-    assert all(list(item) == ["key", "value", "version"] for item in items)
+    assert all(list(item) == ["key", "value", "version"] + HEAD * (item is items[0]) for item in items)
+    assert not items or items[0]["keys"] == len(items), items[0]
     return {item["key"]: (item["value"], item["version"]) for item in items}
+
+
+def last_lsn_of(text):
+    """What a dump says; 0 for one of a directory that has seen no transaction."""
+    return lines(text)[0]["last_lsn"] if text else 0
 
 
 class ToolCase(unittest.TestCase):
@@ -90,7 +99,7 @@ class Verify(ToolCase):
     def test_an_empty_directory(self):
         os.mkdir(self.data)
         self.tool("verify", self.data)
-        self.assertEqual(state(self.dump()), {})
+        self.assertEqual(self.dump(), "")
 
     def test_a_stray_file_is_reported(self):
         self.fill()
@@ -147,7 +156,7 @@ class Verify(ToolCase):
         done = self.tool("verify", self.data)
         self.assertIn("torn", done.stderr)
         self.assertIn("LSN %d" % last.lsn, done.stderr)
-        self.assertEqual(lines(self.dump())[0]["last_lsn"], last.lsn - 1)
+        self.assertEqual(last_lsn_of(self.dump()), last.lsn - 1)
 
 
 class Dump(ToolCase):
@@ -216,7 +225,7 @@ class Load(ToolCase):
     def test_the_next_version_goes_on_where_the_dump_ends(self):
         self.fill()
         text = self.dump()
-        last_lsn = lines(text)[0]["last_lsn"]
+        last_lsn = last_lsn_of(text)
         for durability in ("always", "manual"):
             other = Server(options=SMALL + ["--durability", durability], data=self.path(durability))
             self.addCleanup(other.remove)
@@ -224,8 +233,7 @@ class Load(ToolCase):
             other.start()
             self.assertEqual(other.put("new", 1), last_lsn + 1)
             stop(other)
-            again = lines(self.dump(other.data))
-            self.assertEqual(again[0]["last_lsn"], last_lsn + 1)
+            self.assertEqual(last_lsn_of(self.dump(other.data)), last_lsn + 1)
             self.tool("verify", other.data)
 
     def test_odd_keys_and_values_survive(self):
@@ -241,16 +249,21 @@ class Load(ToolCase):
 
     def test_an_empty_state(self):
         os.mkdir(self.data)
-        empty = self.dump()
-        self.load(empty, self.path("empty"))
-        self.assertEqual(self.dump(self.path("empty")), empty)
+        self.assertEqual(self.dump(), "")
+        self.load("", self.path("empty"))
+        self.tool("verify", self.path("empty"))
+        self.assertEqual(self.dump(self.path("empty")), "")
+        first = Server(data=self.path("empty"))
+        self.addCleanup(first.remove)
+        first.start()
+        self.assertEqual(first.put("a", 1), 1)
         # All keys gone, but versions were used.
         self.server.start()
         self.server.put("a", 1)
         self.server.execute({"cmd_type": "delete", "key": "a"})
         stop(self.server)
         gone = self.dump()
-        self.assertEqual(lines(gone), [{"concave_dump": 1, "last_lsn": 2, "first_run": False, "keys": 0}])
+        self.assertEqual(lines(gone), [{"last_lsn": 2, "first_run": False, "keys": 0}])
         self.load(gone, self.path("gone"))
         self.assertEqual(self.dump(self.path("gone")), gone)
         other = Server(data=self.path("gone"))
@@ -300,43 +313,85 @@ class Load(ToolCase):
         other.start()
         self.load(text, other.data, code=1)
 
+    def test_lines_without_a_head_in_any_order(self):
+        found = self.fill()
+        items = [{"key": key, "value": value, "version": version} for key, (value, version) in found.items()]
+        items = [item for item in items if item["key"] != "k5"]
+        highest = max(item["version"] for item in items)
+        expected = {item["key"]: (item["value"], item["version"]) for item in items}
+        for name, order in (("as they were", items), ("reversed", items[::-1]), ("shuffled", items[7:] + items[:7])):
+            with self.subTest(order=name):
+                other = Server(shards=2, data=self.path(name))
+                self.addCleanup(other.remove)
+                self.load("\n".join(json.dumps(item) for item in order), other.data)
+                text = self.dump(other.data)
+                self.assertEqual(state(text), expected)
+                self.assertEqual([lines(text)[0][name] for name in HEAD], [highest, False, len(items)])
+                self.tool("verify", other.data)
+                other.start()
+                self.assertEqual(other.dump(), expected)
+                self.assertEqual(other.put("new", 1), highest + 1)
+
+    def refused(self, number, line, text, good):
+        with self.subTest(number=number, text=text[:200]):
+            target = self.path("bad %d" % number)
+            done = self.load(text, target, code=1)
+            self.assertIn("line %d: " % line, done.stderr)
+            if os.path.exists(target):
+                self.assertLessEqual(set(os.listdir(target)), {"LOCK"})
+            self.load(good, target)  # nothing is in the way of a better one
+            shutil.rmtree(target)
+
     def test_errors_name_the_line_and_leave_nothing(self):
-        head = '{"concave_dump":1,"last_lsn":9,"first_run":false,"keys":2}\n'
-        good = '{"key":"a","value":1,"version":3}\n'
-        last = '{"key":"b","value":1,"version":9}\n'
-        self.load(head + good + last, self.path("good"))
+        first = '{"key":"a","value":1,"version":3,"last_lsn":9,"first_run":false,"keys":3}\n'
+        good = '{"key":"b","value":1,"version":4}\n'
+        last = '{"key":"c","value":1,"version":9}\n'
+        gone = '{"last_lsn":9,"first_run":false,"keys":0}\n'
+        before = first + good
+        for number, text in enumerate((before + last, before + last.strip(), gone)):
+            self.load(text, self.path("good %d" % number))
         cases = (
-            (1, ""), (1, "\n"), (1, "nonsense"), (1, good), (1, "[]"), (1, head.replace("1,", "2,", 1)),
-            (1, head.replace(':9', ':-9')), (1, head.replace(',"keys":2', "")), (1, head.replace(":9", ":9.0")),
-            (1, head.replace(':9', ':0')), (1, head.replace("false", "0")),
-            (2, head + "\n"), (2, head + good[:-3]), (2, head + "\ufeff" + good), (2, head + good.strip() + "x\n"),
-            (2, head), (2, head + good), (4, head + good + last + '{"key":"c","value":1,"version":9}\n'),
-            (4, head + good + last + "\n"),
-            (3, head + good + good), (3, head + last + good), (3, head + good + last.replace("9", "10")),
-            (3, head + good + last.replace("9", "0")), (3, head + good + last.replace("9", "9.0")),
-            (3, head + good + last.replace("9", "9223372036854775808")),
-            (3, head + good + last.replace(':1', ':null')), (3, head + good + last.replace(':1', ':1e999')),
-            (3, head + good + last.replace(':1', ':9223372036854775808')),
-            (3, head + good + last.replace(':1', ':{"x":1,"x":2}')),
-            (3, head + good + last.replace(':1', ':' + "[" * 65 + "]" * 65)),
-            (3, head + good + last.replace('"b"', '""')), (3, head + good + last.replace('"b"', '"%s"' % ("b" * 65536))),
-            (3, head + good + last.replace('"b"', '7')), (3, head + good + last.replace('"b"', '"\\ud800"')),
-            (3, head + good + last.replace('"key"', '"kay"')), (3, head + good + last.replace('"value":1,', "")),
-            (3, head + good + last.replace(':1', ':1,"more":1')),
-            (3, head + good + last.replace(':1', ':"%s"' % ("v" * (600 << 10)))))
+            (1, "\n"), (1, "nonsense"), (1, "[]"), (1, "{}"), (1, "\ufeff" + first), (1, first.strip()[:-1]),
+            (1, first.replace(':9', ':-9')), (1, first.replace(',"keys":3', "")), (1, first.replace(":9", ":9.0")),
+            (1, first.replace(':9', ':0')), (1, first.replace("false", "0")), (1, first.replace('"last_lsn":9,', "")),
+            (1, first.replace('"version":3,', "")), (1, first.replace('"key":"a",', "")),
+            (1, first.replace("s\":3", "s\":0")),
+            (1, first.replace(':9', ':2')), (1, '{"concave_dump":1,"last_lsn":9,"first_run":false,"keys":0}\n'),
+            (1, gone.replace("9", "0")), (1, gone.replace("\":0", "\":1")),
+            (2, gone + good), (2, gone + gone), (2, gone + "\n"),
+            (1, first), (2, before), (2, first + "\n"), (2, first + gone), (2, first + first.replace('"a"', '"b"')),
+            (2, first + good[:-3]), (2, first + "\ufeff" + good), (2, first + good.strip() + "x\n"),
+            (4, before + last + '{"key":"d","value":1,"version":9}\n'), (4, before + last + "\n"),
+            (3, before + good), (3, first + last + good), (3, before + last.replace("9", "10")),
+            (3, before + last.replace("9", "0")), (3, before + last.replace("9", "9.0")),
+            (3, before + last.replace("9", "9223372036854775808")),
+            (3, before + last.replace(':1', ':null')), (3, before + last.replace(':1', ':1e999')),
+            (3, before + last.replace(':1', ':9223372036854775808')),
+            (3, before + last.replace(':1', ':{"x":1,"x":2}')),
+            (3, before + last.replace(':1', ':' + "[" * 65 + "]" * 65)),
+            (3, before + last.replace('"c"', '""')), (3, before + last.replace('"c"', '"%s"' % ("c" * 65536))),
+            (3, before + last.replace('"c"', '7')), (3, before + last.replace('"c"', '"\\ud800"')),
+            (3, before + last.replace('"key"', '"kay"')), (3, before + last.replace('"value":1,', "")),
+            (3, before + last.replace(':1', ':1,"more":1')),
+            (3, before + last.replace(':1', ':"%s"' % ("v" * (600 << 10)))),
+            (3, before + last.replace(':1', ':"%s"' % ("v" * (5 << 20)))))
         for number, (line, text) in enumerate(cases):
-            if text == head:
-                line = 1  # where it ends
-            with self.subTest(number=number, text=text[:200]):
-                target = self.path("bad %d" % number)
-                done = self.load(text, target, code=1)
-                self.assertIn("line %d: " % line, done.stderr)
-                if os.path.exists(target):
-                    self.assertLessEqual(set(os.listdir(target)), {"LOCK"})
-                self.load(head + good + last, target)  # nothing is in the way of a better one
+            self.refused(number, line, text, before + last)
+
+    def test_errors_in_lines_without_a_head(self):
+        first, second = '{"key":"b","value":1,"version":4}\n', '{"key":"a","value":1,"version":9}\n'
+        good = first + second
+        cases = (
+            (2, first + first), (3, good + first), (3, good + second.replace("9", "10")), (3, good + "\n"),
+            (2, first + second.strip()[:-1]), (2, first + '{"last_lsn":9,"first_run":false,"keys":0}\n'),
+            (2, first + second.replace("9", '9,"last_lsn":9,"first_run":false,"keys":2')),
+            (2, first + second.replace("9", '9,"last_lsn":9')), (2, first + second.replace(',"version":9', "")),
+            (2, first + second.replace(':1', ':"%s"' % ("v" * (600 << 10)))))
+        for number, (line, text) in enumerate(cases):
+            self.refused(number, line, text, good)
 
     def test_a_load_that_is_killed_leaves_nothing_that_serves(self):
-        head = '{"concave_dump":1,"last_lsn":9,"first_run":false,"keys":2}\n{"key":"a","value":1,"version":3}\n'
+        head = '{"key":"a","value":1,"version":3,"last_lsn":9,"first_run":false,"keys":2}\n'
         with subprocess.Popen([BINARY, "load", self.data, *SEGMENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, env=clean_env()) as process:
             process.stdin.write(head.encode())
@@ -483,8 +538,8 @@ class BesideAServer(ToolCase):
             self.assertIn(": fine:", self.tool("verify", self.data).stdout)
             acknowledged = int(self.server.metrics()["concave_wal_durable_lsn"])
             text = self.dump()
-            self.assertGreaterEqual(lines(text)[0]["last_lsn"], max(last_lsn, acknowledged))
-            last_lsn = lines(text)[0]["last_lsn"]
+            self.assertGreaterEqual(last_lsn_of(text), max(last_lsn, acknowledged))
+            last_lsn = last_lsn_of(text)
             found = state(text)
             for pair in range(self.PAIRS):
                 self.assertEqual(found.get("left:%d" % pair), found.get("right:%d" % pair))

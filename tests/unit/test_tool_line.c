@@ -50,16 +50,46 @@ static void assert_text(const struct buf *buf, const char *text) {
 
 /* ---- written and read ---- */
 
-static void head_comes_back(void **state) {
+static enum status read_text(const char *text, struct tool_line *line) {
+    buf_reset(&error, 0);
+    return tool_line_read(&reader, slice_of(text, strlen(text)), line, &error);
+}
+
+/* Without keys a head has a line to itself. */
+static void a_head_alone_comes_back(void **state) {
     (void)state;
-    struct tool_head head = {.last_lsn = TOOL_LSN_MAX, .first_run = true, .keys = 7}, found;
-    assert_int_equal(tool_line_head(&head, &out), ST_OK);
-    assert_text(&out,
-        "{\"concave_dump\":1,\"last_lsn\":4611686018427387904,\"first_run\":true,\"keys\":7}\n");
-    assert_int_equal(tool_line_read_head(&reader, buf_slice(&out), &found, &error), ST_OK);
-    assert_int_equal(found.last_lsn, head.last_lsn);
-    assert_true(found.first_run);
-    assert_int_equal(found.keys, 7);
+    struct tool_head head = {.last_lsn = TOOL_LSN_MAX, .first_run = true, .keys = 0};
+    struct tool_line found;
+    assert_int_equal(tool_line_no_items(&head, &out), ST_OK);
+    assert_text(&out, "{\"last_lsn\":4611686018427387904,\"first_run\":true,\"keys\":0}\n");
+    assert_int_equal(tool_line_read(&reader, buf_slice(&out), &found, &error), ST_OK);
+    assert_false(found.has_item);
+    assert_true(found.has_head);
+    assert_int_equal(found.head.last_lsn, head.last_lsn);
+    assert_true(found.head.first_run);
+    assert_int_equal(found.head.keys, 0);
+}
+
+/* Otherwise it is in the line of the first key, behind what every key's line has. */
+static void a_head_comes_back_with_its_item(void **state) {
+    (void)state;
+    struct buf value;
+    struct tool_line found;
+    buf_init(&value, SIZE_MAX);
+    struct tool_head head = {.last_lsn = 9, .first_run = false, .keys = 7};
+    struct tool_item item = {.key = SLICE("k"), .value = stored("[1]", &value), .version = 3};
+    assert_int_equal(tool_line_item(&item, &head, &out), ST_OK);
+    assert_text(&out, "{\"key\":\"k\",\"value\":[1],\"version\":3,"
+                      "\"last_lsn\":9,\"first_run\":false,\"keys\":7}\n");
+    assert_int_equal(tool_line_read(&reader, buf_slice(&out), &found, &error), ST_OK);
+    assert_true(found.has_item && found.has_head);
+    assert_true(slice_equal(found.item.key, item.key));
+    assert_true(slice_equal(found.item.value, item.value));
+    assert_int_equal(found.item.version, 3);
+    assert_int_equal(found.head.last_lsn, 9);
+    assert_false(found.head.first_run);
+    assert_int_equal(found.head.keys, 7);
+    buf_free(&value);
 }
 
 /* Whatever a value is, the bytes that are stored come back. */
@@ -70,29 +100,36 @@ static void items_come_back(void **state) {
         "{\"b\":[1,2.5,null],\"a\":{\"\":false}}", "true"};
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         struct buf value;
-        struct tool_item found;
+        struct tool_line found;
         buf_init(&value, SIZE_MAX);
         buf_reset(&out, 0);
         struct tool_item item = {
             .key = SLICE("a\0\"\xC3\xA9"), .value = stored(values[i], &value), .version = i + 1};
-        assert_int_equal(tool_line_item(&item, &out), ST_OK);
+        assert_int_equal(tool_line_item(&item, NULL, &out), ST_OK);
         assert_int_equal(out.data[out.len - 1], '\n');
         assert_null(memchr(out.data, '\n', out.len - 1));
-        assert_int_equal(tool_line_read_item(&reader, buf_slice(&out), &found, &error), ST_OK);
-        assert_true(slice_equal(found.key, item.key));
-        assert_true(slice_equal(found.value, item.value));
-        assert_int_equal(found.version, i + 1);
+        assert_int_equal(tool_line_read(&reader, buf_slice(&out), &found, &error), ST_OK);
+        assert_true(found.has_item && !found.has_head);
+        assert_true(slice_equal(found.item.key, item.key));
+        assert_true(slice_equal(found.item.value, item.value));
+        assert_int_equal(found.item.version, i + 1);
         buf_free(&value);
     }
 }
 
 static void members_in_any_order(void **state) {
     (void)state;
-    struct tool_item found;
-    struct slice line = SLICE(" { \"version\" : 3 , \"value\" : [1] , \"key\" : \"\\u006b\" } \r");
-    assert_int_equal(tool_line_read_item(&reader, line, &found, &error), ST_OK);
-    assert_true(slice_equal(found.key, SLICE("k")));
-    assert_int_equal(found.version, 3);
+    struct tool_line found;
+    assert_int_equal(
+        read_text(" { \"version\" : 3 , \"keys\" : 2 , \"value\" : [1] , "
+                  "\"first_run\" : true , \"key\" : \"\\u006b\" , \"last_lsn\" : 5 } \r",
+            &found),
+        ST_OK);
+    assert_true(slice_equal(found.item.key, SLICE("k")));
+    assert_int_equal(found.item.version, 3);
+    assert_int_equal(found.head.last_lsn, 5);
+    assert_int_equal(found.head.keys, 2);
+    assert_true(found.head.first_run);
 }
 
 static void records_show_their_operations(void **state) {
@@ -117,30 +154,14 @@ static void records_show_their_operations(void **state) {
 static void damaged_bytes_are_not_shown(void **state) {
     (void)state;
     struct tool_item item = {.key = SLICE("k"), .value = SLICE("\xC1"), .version = 1};
-    assert_int_equal(tool_line_item(&item, &out), ST_CORRUPT);
+    assert_int_equal(tool_line_item(&item, NULL, &out), ST_CORRUPT);
     item = (struct tool_item){.key = SLICE("\xFF"), .value = SLICE("\x01"), .version = 1};
-    assert_int_equal(tool_line_item(&item, &out), ST_CORRUPT);
-}
-
-static void refuse_item(const char *line) {
-    struct tool_item item;
-    buf_reset(&error, 0);
-    assert_int_equal(
-        tool_line_read_item(&reader, slice_of(line, strlen(line)), &item, &error), ST_INVALID);
-    assert_true(error.len > 0);
-}
-
-static void refuse_head(const char *line) {
-    struct tool_head head;
-    buf_reset(&error, 0);
-    assert_int_equal(
-        tool_line_read_head(&reader, slice_of(line, strlen(line)), &head, &error), ST_INVALID);
-    assert_true(error.len > 0);
+    assert_int_equal(tool_line_item(&item, NULL, &out), ST_CORRUPT);
 }
 
 static void what_is_no_line_is_refused(void **state) {
     (void)state;
-    static const char *const items[] = {"", " ", "null", "[]", "{}", "{\"key\":\"k\"}",
+    static const char *const texts[] = {"", " ", "null", "[]", "{}", "{\"key\":\"k\"}",
         "{\"key\":\"k\",\"value\":1}", "{\"key\":\"k\",\"version\":1}",
         "{\"value\":1,\"version\":1}", "{\"key\":\"k\",\"value\":null,\"version\":1}",
         "{\"key\":\"k\",\"value\":1,\"version\":0}",
@@ -150,42 +171,48 @@ static void what_is_no_line_is_refused(void **state) {
         "{\"key\":\"k\",\"value\":1,\"version\":1,\"other\":1}",
         "{\"key\":\"k\",\"value\":1,\"version\":1,\"a name longer than any other\":1}",
         "{\"key\":\"k\",\"value\":[1,\"version\":1}", "{\"key\":\"k\",\"value\":1,\"version\":1}}",
-        "{\"key\":\"k\",\"value\":1,\"version\":1} {}", "{\"key\":[],\"value\":1,\"version\":1}"};
-    static const char *const heads[] = {"", "{}", "{\"concave_dump\":1}",
-        "{\"key\":\"k\",\"value\":1,\"version\":1}",
-        "{\"concave_dump\":2,\"last_lsn\":1,\"first_run\":false,\"keys\":1}",
-        "{\"concave_dump\":1,\"last_lsn\":0,\"first_run\":true,\"keys\":0}",
-        "{\"concave_dump\":1,\"last_lsn\":0,\"first_run\":false,\"keys\":1}",
-        "{\"concave_dump\":1,\"last_lsn\":-1,\"first_run\":false,\"keys\":0}",
-        "{\"concave_dump\":1,\"last_lsn\":1,\"first_run\":null,\"keys\":0}",
-        "{\"concave_dump\":1,\"last_lsn\":1,\"first_run\":false,\"keys\":1.0}"};
-    for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++)
-        refuse_item(items[i]);
-    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
-        refuse_head(heads[i]);
+        "{\"key\":\"k\",\"value\":1,\"version\":1} {}", "{\"key\":[],\"value\":1,\"version\":1}",
+        /* heads */
+        "{\"last_lsn\":1}", "{\"last_lsn\":1,\"first_run\":false}",
+        "{\"first_run\":false,\"keys\":0}", "{\"last_lsn\":0,\"first_run\":false,\"keys\":0}",
+        "{\"last_lsn\":-1,\"first_run\":false,\"keys\":0}",
+        "{\"last_lsn\":1,\"first_run\":null,\"keys\":0}",
+        "{\"last_lsn\":1,\"first_run\":false,\"keys\":0.0}",
+        "{\"last_lsn\":1,\"first_run\":false,\"keys\":1}",
+        /* both */
+        "{\"key\":\"k\",\"value\":1,\"version\":1,\"last_lsn\":1}",
+        "{\"key\":\"k\",\"value\":1,\"version\":1,\"last_lsn\":1,\"keys\":1}",
+        "{\"key\":\"k\",\"value\":1,\"version\":1,\"last_lsn\":1,\"first_run\":true,\"keys\":0}",
+        "{\"key\":\"k\",\"value\":1,\"last_lsn\":1,\"first_run\":true,\"keys\":1}"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct tool_line line;
+        assert_int_equal(read_text(texts[i], &line), ST_INVALID);
+        assert_true(error.len > 0);
+    }
 }
 
 /* A line cut anywhere is refused. */
 static void a_line_that_is_cut_is_refused(void **state) {
     (void)state;
-    struct slice line = SLICE("{\"key\":\"k\\u00e9\",\"value\":{\"a\":[1.5,true]},\"version\":12}");
-    struct tool_item item;
-    for (size_t len = 0; len < line.len; len++) {
+    struct slice text = SLICE("{\"key\":\"k\\u00e9\",\"value\":{\"a\":[1.5,true]},\"version\":12,"
+                              "\"last_lsn\":34,\"first_run\":false,\"keys\":5}");
+    struct tool_line found;
+    for (size_t len = 0; len < text.len; len++) {
         /* A copy of its own, so that a sanitizer sees a look behind its end. */
         char *exact = malloc(len ? len : 1);
         assert_non_null(exact);
-        memcpy(exact, line.data, len);
-        assert_int_equal(
-            tool_line_read_item(&reader, slice_of(exact, len), &item, &error), ST_INVALID);
+        memcpy(exact, text.data, len);
+        assert_int_equal(tool_line_read(&reader, slice_of(exact, len), &found, &error), ST_INVALID);
         free(exact);
     }
-    assert_int_equal(tool_line_read_item(&reader, line, &item, &error), ST_OK);
+    assert_int_equal(tool_line_read(&reader, text, &found, &error), ST_OK);
 }
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(head_comes_back),
+        TEST(a_head_alone_comes_back),
+        TEST(a_head_comes_back_with_its_item),
         TEST(items_come_back),
         TEST(members_in_any_order),
         TEST(records_show_their_operations),
