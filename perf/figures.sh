@@ -7,7 +7,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 seconds=${1-3}
 if [ $# -gt 0 ]; then shift; fi
-workloads=${*-"get put transfer hot execute"}
+if [ $# -eq 0 ]; then set -- get put transfer hot execute; fi
 work=$(mktemp -d)
 server=""
 cleanup() {
@@ -21,7 +21,7 @@ echo "| shards | durability | workload | req/s | CPU us/req | p50 us | p99 us | 
 echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
 for shards in 1 2; do
     for durability in always interval:100; do
-        for workload in $workloads; do
+        for workload in "$@"; do
             "$root/build/concave" serve --app "$root/perf/load.lua" --data "$work/data" --shards "$shards" \
                 --durability "$durability" --addr 127.0.0.1:0 >"$work/out" 2>"$work/err" &
             server=$!
