@@ -94,9 +94,9 @@ static void create_next(struct wal *wal) {
         give_up_preparing(wal, segment, status, "creation", 0);
         return;
     }
-    /* The kernel tells a failed write-back once for each opening of the file, to the sync that comes
-     * first: with one opening for both threads, the filler's sync could take an error that is about
-     * the log thread's writes, whose own sync would then succeed. */
+    /* The kernel tells a failed write-back once for each opening of the file, to the sync that
+     * comes first: with one opening for both threads, the filler's sync could take an error that is
+     * about the log thread's writes, whose own sync would then succeed. */
     status = disk_open(segment->path, DISK_UPDATE, &segment->filler);
     if (status != ST_OK) {
         give_up_preparing(wal, segment, status, "opening", 0);

@@ -109,8 +109,17 @@ static lua_State *check_thread(lua_State *L, int index) {
 }
 
 static int yield_up(lua_State *L, lua_State *co, lua_KContext ctx, lua_KFunction k) {
+    struct attempt *attempt = script_vm_of(L)->current;
     set_parked(co, true);
+    if (attempt->parked_count < SCRIPT_PARKED_MAX)
+        attempt->parked[attempt->parked_count++] = co;
     return lua_yieldk(L, 0, ctx, k);
+}
+
+void script_leave_coroutines(struct attempt *attempt) {
+    for (unsigned i = 0; i < attempt->parked_count; i++)
+        set_left(attempt->parked[i]);
+    attempt->parked_count = 0;
 }
 
 enum step { STEP_DONE, STEP_FAILED, STEP_PLATFORM };

@@ -170,8 +170,10 @@ static enum verdict end_doomed(struct attempt *attempt) {
 
 /* Gives the coroutine back, if its machine is still there. */
 static void release_thread(struct attempt *attempt, bool clean) {
-    if (attempt->thread.state && attempt->generation == attempt->vm->generation)
+    if (attempt->thread.state && attempt->generation == attempt->vm->generation) {
+        script_leave_coroutines(attempt);
         script_thread_put(attempt->vm, attempt->thread, clean);
+    }
     attempt->thread.state = NULL;
 }
 
@@ -182,6 +184,7 @@ static enum verdict turn(struct attempt *attempt, int arguments) {
     struct script_vm *vm = attempt->vm;
     lua_State *co = attempt->thread.state;
     attempt->pause = PAUSE_NONE;
+    attempt->parked_count = 0;
     attempt->slice_hooks = 0;
     vm->current = attempt;
     vm->running = co;

@@ -10,6 +10,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+struct attempt;
+
 /* Fills the globals of a fresh state. */
 void script_sandbox_open(lua_State *L);
 /* Makes the globals read-only. */
@@ -24,6 +26,9 @@ void script_push_text(lua_State *L, int index);
 
 /* ---- the parts; each adds its functions to the table of globals on top of the stack ---- */
 
+/* An attempt that waits is dropped: the application's coroutines that wait with it count as dead.
+ * While its machine and its own coroutine still stand. */
+void script_leave_coroutines(struct attempt *attempt);
 void script_open_control(lua_State *L);  /* pcall, xpcall, coroutine (lua/control_lib.c) */
 void script_open_strings(lua_State *L);  /* string (lua/string_lib.c) */
 void script_open_patterns(lua_State *L); /* string.find, ... (lua/pattern_lib.c) */

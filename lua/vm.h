@@ -47,6 +47,9 @@ struct script_thread {
     int ref;
 };
 
+/* Lua nests coroutines in C, 200 deep (LUAI_MAXCCALLS). */
+#define SCRIPT_PARKED_MAX 200u
+
 struct attempt {
     struct script_vm *vm;
     struct call *call;
@@ -61,7 +64,11 @@ struct attempt {
     unsigned pinned;   /* coroutines of the application that were resumed where nothing can yield */
     uint64_t slice_ns; /* when this turn began; 0 = not seen yet */
     unsigned slice_hooks; /* hooks since then */
-    const void *req;      /* its req table */
+    /* the application's coroutines that wait with it, innermost first; those beyond are not noted
+     */
+    lua_State *parked[SCRIPT_PARKED_MAX];
+    unsigned parked_count;
+    const void *req; /* its req table */
     bool seeded;
     struct random random;
     struct buf log; /* lines to be written if the attempt stands (lua/log.h) */
