@@ -2,8 +2,8 @@
  *
  * 1. s = the newest LSN drawn.
  * 2. Every shard answers once: whatever was drawn up to s has then sent its COMMITs.
- * 3. Every shard freezes its treap, O(1), behind those COMMITs in its mailbox: all transactions up
- * to s are in the frozen treaps. N is the highest LSN that any of them has applied.
+ * 3. Every shard freezes its treap behind those COMMITs in its mailbox: all transactions up to s
+ *    are in the frozen treaps. N is the highest LSN that any of them has applied.
  * 4. The frozen treaps, merged, go to a temporary file in key order, which is synced.
  * 5. The log is synced up to N, in every mode: the state is only whole together with the log to N.
  * 6. The file gets its name, the directory is synced.

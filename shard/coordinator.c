@@ -586,9 +586,7 @@ static bool place_declared(struct txn *txn) {
     unsigned owner = txn->touched[0];
     if (txn->touched_count == 1 && owner == shard->index && txn->ticket_state != TICKET_HELD)
         return false;
-    if (txn->touched_count == 1 && txn->may_move &&
-        atomic_load_explicit(&shard->options.peers->load[owner].calls, memory_order_relaxed) <
-            shard->options.calls_max) {
+    if (txn->touched_count == 1 && txn->may_move && !shard_is_busy(&shard->options, owner)) {
         txn->target = owner;
         follow(txn);
         return true;

@@ -85,7 +85,8 @@ void shard_set_vm(struct shard *shard, struct script_vm *vm);
  * Otherwise the call stays with the caller: ST_BUSY with calls_max in flight, ST_NOMEM. */
 MUST_USE enum status shard_submit(struct shard *shard, struct call *call, uint64_t now_ns);
 
-/* Keeps the data as it is now, for a snapshot: O(1). The view may be read by one other thread until
+/* Keeps the data as it is now, for a snapshot: O(1), but for the writes of prepared transactions,
+ * whose paths are copied then. The view may be read by one other thread until
  * the first shard_thaw. One at a time. ST_OK; ST_NOMEM: nothing was kept. */
 MUST_USE enum status shard_freeze(struct shard *shard, struct treap_frozen **frozen);
 /* Gives back at most max nodes and values that were kept for the view; true when that was all. */

@@ -296,6 +296,12 @@ struct shard {
     unsigned running;   /* transactions here */
 };
 
+/* Whether a shard has as many transactions as it takes: a call then runs where it is. */
+static inline bool shard_is_busy(const struct shard_options *options, unsigned shard) {
+    return atomic_load_explicit(&options->peers->load[shard].calls, memory_order_relaxed) >=
+           options->calls_max;
+}
+
 #define RETRY_LOSSES_BEFORE_TICKET 3u
 #define BACKOFF_NS_MIN (50 * NS_PER_US)
 #define BACKOFF_NS_MAX (10 * NS_PER_MS)

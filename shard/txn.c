@@ -30,8 +30,7 @@ static bool moves_to(struct txn *txn, uint64_t hash) {
     txn->may_move = false;
     const struct shard_options *options = &txn->shard->options;
     unsigned owner = slots_shard(options->slots, hash);
-    if (owner == txn->shard->index || atomic_load_explicit(&options->peers->load[owner].calls,
-                                          memory_order_relaxed) >= options->calls_max)
+    if (owner == txn->shard->index || shard_is_busy(options, owner))
         return false;
     txn->target = owner;
     return true;
