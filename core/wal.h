@@ -3,7 +3,9 @@
  * A commit is one record. Drawing its LSN and handing it over are one step (wal_publish): the LSN
  * picks the slot of a ring, the log thread consumes slots strictly in order, so log order is LSN
  * order and every prefix of the log is a prefix of the serial order. The log thread writes all that
- * is ready, syncs once, publishes the durable LSN and goes on: group commit (DeWitt et al. 1984).
+ * is ready, syncs once, publishes the durable LSN and goes on: group commit (DeWitt et al. 1984). A
+ * small batch waits, a few syncs' time at most, for transactions that have reserved and not yet
+ * published (the architecture says "without waiting"; measured, wal_writer.c says why).
  *
  * Ownership: a record belongs to its producer until wal_publish; the log thread gives it back to
  * the producer's pool when it is written. Producers are the shards, each with its own pool.

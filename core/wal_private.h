@@ -79,6 +79,7 @@ struct wal {
     uint64_t batch_since_ns; /* since when records wait to become a batch; 0: none do */
     uint64_t batch_records;  /* written since the last sync */
     uint64_t synced_ns;      /* when the last sync was */
+    uint64_t sync_took_ns;   /* what a sync takes, a moving average */
     unsigned char *buffer;   /* of WAL_BUFFER_BYTES */
     size_t buffered;
 

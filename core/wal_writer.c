@@ -6,7 +6,12 @@
  * 3. The segment is synced: at once (always), when the interval is over, or when someone asked.
  * 4. The durable LSN is published; producers that announced themselves are woken.
  *
- * Meanwhile new records gather in the ring: group commit without waiting (DeWitt et al. 1984).
+ * Meanwhile new records gather in the ring: group commit (DeWitt et al. 1984). A batch waits for no
+ * one who is not known to come; but while a transaction holds a reservation it is prepared, and its
+ * record is a message or two away. For those a small batch waits, a few syncs' time at most: with
+ * several shards most of a load's transactions are in that state, and a sync for each handful of
+ * them took more time than it saved (perf/RESULTS.md). A single client's record never waits.
+ *
  * If a record does not fit into the open segment, the batch ends before it, is
  * synced, and the next segment is opened. */
 #include "core/wal_private.h"
@@ -73,8 +78,21 @@ _Static_assert(WAL_BUFFER_BYTES % WAL_BLOCK_BYTES == 0, "write_batch relies on i
 
 /* ---- syncing ---- */
 
+/* A batch of so many records is worth its sync; a smaller one waits for those who are prepared, up
+ * to so many syncs' time. Found by trying at 1, 2 and 4 shards (perf/RESULTS.md). */
+#define GATHER_RECORDS 20
+#define GATHER_SYNCS 4
+/* A longer sync gathers enough by itself. */
+#define GATHER_SYNC_NS_MAX (200 * NS_PER_US)
+
 static uint64_t durable_lsn(const struct wal *wal) {
     return atomic_load_explicit(&wal->durable, memory_order_relaxed); /* ours alone to write */
+}
+
+static void learn_sync_time(struct wal *wal, uint64_t took_ns) {
+    if (took_ns > GATHER_SYNC_NS_MAX)
+        took_ns = GATHER_SYNC_NS_MAX;
+    wal->sync_took_ns = (7 * wal->sync_took_ns + took_ns) / 8;
 }
 
 static bool unsynced(const struct wal *wal) {
@@ -107,6 +125,7 @@ void wal_sync_written(struct wal *wal) {
     wake_producers(wal);
     wal->batch_records = 0;
     wal->synced_ns = end_ns;
+    learn_sync_time(wal, end_ns - start_ns);
 }
 
 /* When the written records are to be synced: 0 = now, UINT64_MAX = not yet known. */
@@ -226,17 +245,29 @@ static void write_ready(struct wal *wal) {
     }
 }
 
-/* With --wal-batch-delay-us, when the records that are ready are to be written. */
+/* How long records that are ready are held back, from the first look at them. */
+static uint64_t gather_ns(const struct wal *wal) {
+    if (wal->options.batch_delay_us > 0)
+        return wal->options.batch_delay_us * NS_PER_US;
+    uint64_t ready = wal_ring_last(&wal->ring) - wal->write_lsn + 1;
+    bool others_prepared = wal_ring_reserved(&wal->ring).slots > ready;
+    if (wal->options.durability != WAL_ALWAYS || ready >= GATHER_RECORDS || !others_prepared)
+        return 0;
+    return GATHER_SYNCS * wal->sync_took_ns;
+}
+
+/* When the records that are ready are to be written. */
 static uint64_t batch_due_ns(struct wal *wal, uint64_t now_ns) {
     if (!wal_ring_peek(&wal->ring, wal->write_lsn)) {
         wal->batch_since_ns = 0;
         return UINT64_MAX;
     }
-    if (wal->options.batch_delay_us == 0)
+    uint64_t wait_ns = gather_ns(wal);
+    if (wait_ns == 0)
         return 0;
     if (wal->batch_since_ns == 0)
         wal->batch_since_ns = now_ns;
-    return wal->batch_since_ns + wal->options.batch_delay_us * NS_PER_US;
+    return wal->batch_since_ns + wait_ns;
 }
 
 uint64_t wal_step(struct wal *wal, uint64_t now_ns) {

@@ -316,6 +316,46 @@ static void batch_delay_gathers(void **state) {
     end_clean(wal);
 }
 
+/* A small batch waits for who has reserved, four syncs' time at most, and for no one else. */
+static void prepared_ones_are_waited_for(void **state) {
+    struct fixture *f = *state;
+    struct wal *wal = begin(f);
+    log_settle(wal);
+    wal->sync_took_ns = 50000;
+    log_publish(wal, 0, 0, 10);
+    struct wal_record *record;
+    assert_int_equal(wal_reserve(wal, 0, 64, &record), ST_OK);
+    assert_int_equal(wal_step(wal, 1000000), 1200000);
+    assert_int_equal(wal_step(wal, 1100000), 1200000);
+    assert_int_equal(wal_durable_lsn(wal), 0);
+    (void)wal_step(wal, 1200000); /* it did not come */
+    assert_int_equal(wal_durable_lsn(wal), 1);
+    log_publish(wal, 0, 1, 10);
+    wal->sync_took_ns = 50000;
+    assert_int_equal(wal_step(wal, 2000000), 2200000);
+    wal_cancel(wal, record); /* it never will */
+    (void)wal_step(wal, 2000001);
+    assert_int_equal(wal_durable_lsn(wal), 2);
+    end_clean(wal);
+}
+
+/* Enough records are not held back, whoever may come. */
+static void full_batches_do_not_wait(void **state) {
+    struct fixture *f = *state;
+    struct wal *wal = begin(f);
+    log_settle(wal);
+    wal->sync_took_ns = 50000;
+    struct wal_record *record;
+    assert_int_equal(wal_reserve(wal, 0, 64, &record), ST_OK);
+    for (uint64_t i = 0; i < 20; i++)
+        log_publish(wal, 0, i, 10);
+    (void)wal_step(wal, 1000000);
+    assert_int_equal(wal_durable_lsn(wal), 20);
+    assert_int_equal(numbers_of(wal).syncs, 1);
+    wal_cancel(wal, record);
+    end_clean(wal);
+}
+
 static void crash_with_mode(struct fixture *f, enum wal_durability durability, bool clean) {
     f->options.durability = durability;
     struct wal *wal = begin(f);
@@ -528,6 +568,8 @@ int main(void) {
         TEST(request_covers_what_was_drawn),
         TEST(interval_syncs_in_time),
         TEST(batch_delay_gathers),
+        TEST(prepared_ones_are_waited_for),
+        TEST(full_batches_do_not_wait),
         TEST(unclean_manual_skips_lsns),
         TEST(every_unclean_relaxed_run_skips),
         TEST(clean_stop_skips_nothing),
