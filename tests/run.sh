@@ -5,6 +5,7 @@
 #   sh tests/run.sh asan         another preset of CMakePresets.json: dev, asan, tsan
 #   sh tests/run.sh lint         clang-format, clang-tidy and cppcheck over the sources
 #   sh tests/run.sh --ci         release, asan, tsan and lint, one after the other
+#   sh tests/run.sh --long N ... before any of these: N times the seeds, repetitions and durations
 #
 # Missing Debian packages are installed first. Each preset builds into build-<preset>. The output closes
 # with ctest's summary of every preset; the exit code is 0 only if all of them passed.
@@ -12,9 +13,19 @@ set -eu
 cd "$(dirname "$0")/.."
 
 usage() {
-    echo "usage: sh tests/run.sh [release|dev|asan|tsan|lint|--ci]" >&2
+    echo "usage: sh tests/run.sh [--long N] [release|dev|asan|tsan|lint|--ci]" >&2
     exit 2
 }
+if [ "${1-}" = --long ]; then
+    case "${2-}" in
+    "" | *[!0-9]* | 0* | ?????*)
+        echo "run.sh: --long takes a whole number from 1 to 9999, not '${2-}'" >&2
+        exit 2
+        ;;
+    esac
+    export CONCAVE_LONG="$2" # read by the tests, and by CMake for their time limits
+    shift 2
+fi
 if [ $# -gt 1 ]; then usage; fi
 ci=""
 case "${1-release}" in

@@ -25,8 +25,9 @@ SOURCE = os.environ.get(
     "CONCAVE_SOURCE", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BINARY = os.environ.get("CONCAVE_BINARY", os.path.join(SOURCE, "build", "concave"))
 
-# Sanitizers make everything slower; tests that only repeat themselves are told to do it less often.
-SCALE = float(os.environ.get("CONCAVE_TEST_SCALE", "1"))
+# Sanitizers make everything slower; tests that only repeat themselves are told to do it less often, or
+# (tests/run.sh --long N) so many times as often.
+SCALE = float(os.environ.get("CONCAVE_TEST_SCALE", "1")) * float(os.environ.get("CONCAVE_LONG", "1"))
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -34,7 +35,7 @@ REPLY_SECONDS = 60
 
 
 def scaled(count):
-    """A number of repetitions, fewer where CONCAVE_TEST_SCALE says so; at least 1."""
+    """A number of repetitions, fewer or more where the environment says so; at least 1."""
     return max(1, int(count * SCALE))
 
 

@@ -18,6 +18,7 @@
 
 #include "tests/support/diag_catch.h"
 #include "tests/support/log_model.h"
+#include "tests/support/scale.h"
 #include "tests/support/sim_disk.h"
 
 #include <stdio.h>
@@ -242,7 +243,8 @@ static void run_workload(uint64_t seed) {
 
 static void every_call_is_a_crash_point(void **state) {
     (void)state;
-    for (uint64_t i = 0; i < WORKLOADS; i++)
+    uint64_t workloads = scale > 1 ? (uint64_t)(WORKLOADS * scale) : WORKLOADS;
+    for (uint64_t i = 0; i < workloads; i++)
         run_workload(first_seed + i);
     printf("%llu crash points, %llu of them tried, with %llu outcomes, %llu restarts, %llu crashes "
            "during recovery\n",
@@ -257,8 +259,7 @@ static int setup_all(void **state) {
     full = getenv("CONCAVE_PROPERTY_FULL") != NULL;
     if (getenv("CONCAVE_SEED"))
         first_seed = strtoull(getenv("CONCAVE_SEED"), NULL, 10);
-    if (getenv("CONCAVE_TEST_SCALE"))
-        scale = strtod(getenv("CONCAVE_TEST_SCALE"), NULL);
+    scale = test_scale();
     printf("CONCAVE_SEED=%llu\n", (unsigned long long)first_seed);
     return 0;
 }

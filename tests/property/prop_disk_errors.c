@@ -15,6 +15,7 @@
 
 #include "tests/support/diag_catch.h"
 #include "tests/support/log_model.h"
+#include "tests/support/scale.h"
 #include "tests/support/sim_disk.h"
 
 #include <errno.h>
@@ -282,8 +283,7 @@ static int setup_all(void **state) {
     (void)state;
     if (getenv("CONCAVE_SEED"))
         first_seed = strtoull(getenv("CONCAVE_SEED"), NULL, 10);
-    if (getenv("CONCAVE_TEST_SCALE"))
-        scale = strtod(getenv("CONCAVE_TEST_SCALE"), NULL);
+    scale = test_scale();
     printf("CONCAVE_SEED=%llu\n", (unsigned long long)first_seed);
     return 0;
 }

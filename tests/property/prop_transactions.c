@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "shard/state.h"
+#include "tests/support/scale.h"
 #include "tests/support/stage.h"
 
 #define CALLS_A_RUN 60u
@@ -165,7 +166,8 @@ static uint64_t run(unsigned shards, uint64_t seed, const struct mix *mix) {
 static void run_seeds(const struct mix *mix, const char *name) {
     static const unsigned counts[] = {1, 2, 3, 8};
     uint64_t first = getenv("CONCAVE_SEED") ? strtoull(getenv("CONCAVE_SEED"), NULL, 10) : 1;
-    uint64_t seeds = getenv("CONCAVE_SEEDS") ? strtoull(getenv("CONCAVE_SEEDS"), NULL, 10) : 80;
+    uint64_t seeds =
+        getenv("CONCAVE_SEEDS") ? strtoull(getenv("CONCAVE_SEEDS"), NULL, 10) : test_scaled(80);
     uint64_t losses = 0;
     for (uint64_t seed = first; seed < first + seeds; seed++)
         for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
