@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/diag.h"
+
 /* Reads a regular file whole into fresh memory. */
 static enum status read_file(const char *path, char **text, size_t *len) {
     FILE *file = fopen(path, "rbe");
@@ -69,6 +71,16 @@ enum status script_app_source(
     return app->learning ? add_source(app, name, source) : ST_NOT_FOUND;
 }
 
+/* Templates are below the resources folder, by default the application's. */
+static enum status read_templates(struct script_app *app, const char *resources) {
+    if (!resources)
+        resources = app->folder[0] ? app->folder : ".";
+    enum status status = template_set_read(resources, &app->templates);
+    if (status == ST_OK && app->templates->trouble)
+        diag(DIAG_WARN, "some templates may be missing: %s", app->templates->trouble);
+    return status;
+}
+
 struct script_app *script_app_create(const struct script_options *options) {
     struct script_app *app = calloc(1, sizeof *app);
     if (!app)
@@ -80,7 +92,7 @@ struct script_app *script_app_create(const struct script_options *options) {
     app->vm_bytes_max = options->vm_bytes_max;
     app->key_bytes_max = options->key_bytes_max;
     app->value_bytes_max = options->value_bytes_max;
-    if (!app->folder || !app->name) {
+    if (!app->folder || !app->name || read_templates(app, options->resources) != ST_OK) {
         script_app_destroy(app);
         return NULL;
     }
@@ -95,6 +107,7 @@ void script_app_destroy(struct script_app *app) {
         free(app->sources[i].text);
     }
     route_table_free(&app->routes);
+    template_set_free(app->templates);
     free(app->folder);
     free(app->name);
     free(app);

@@ -1,4 +1,4 @@
-/* An application: the user's files, as read once, and the routes that they declare.
+/* An application: the user's files and templates, as read once, and the routes that they declare.
  *
  * The files are kept in memory, so that every VM, also one made later to replace another, runs the
  * same text. While the first VM loads them (script_app.learning) routes and files are added; after
@@ -11,6 +11,7 @@
 #define CONCAVE_LUA_APP_H
 
 #include "lua/route.h"
+#include "lua/template_set.h"
 #include "shard/script.h"
 
 #define SCRIPT_FILE_BYTES_MAX ((size_t)1 << 20)
@@ -34,6 +35,7 @@ struct script_app {
     struct script_source sources[SCRIPT_FILES_MAX];
     unsigned source_count;
     struct route_table routes;
+    struct template_set *templates; /* of the resources folder */
 };
 
 /* The file of this name below the application's folder. While learning it is read from disk on

@@ -78,6 +78,25 @@ void script_stretch_look(lua_State *L, struct stretch *stretch) {
         script_doom(L, DOOM_STUCK);
 }
 
+bool script_turn_over(lua_State *L, struct stretch *stretch) {
+    struct attempt *attempt = script_vm_of(L)->current;
+    script_check_doom(L);
+    if (!can_yield(L, attempt)) {
+        if (attempt->txn)
+            script_stretch_look(L, stretch);
+        return false;
+    }
+    uint64_t now_ns = clock_monotonic_ns();
+    if (now_ns >= attempt->deadline_ns)
+        script_doom(L, DOOM_TIMEOUT);
+    return now_ns - attempt->slice_ns >= SLICE_NS;
+}
+
+int script_give_way(lua_State *L, lua_KFunction k) {
+    script_vm_of(L)->current->pause = PAUSE_TURN;
+    return lua_yieldk(L, 0, 0, k);
+}
+
 /* Every HOOK_INSTRUCTIONS instructions, or at the next one after script_hook_hurry. */
 static void on_count(lua_State *L, lua_Debug *debug) {
     (void)debug;

@@ -34,6 +34,13 @@ struct stretch {
 /* Dooms the attempt if its budget is used up or the stretch has lasted too long. */
 void script_stretch_look(lua_State *L, struct stretch *stretch);
 
+/* For C code that works long and can pause: whether it should now, by script_give_way. Where it
+ * cannot, false, and this is a look at the stretch. Dooms as that does. */
+bool script_turn_over(lua_State *L, struct stretch *stretch);
+/* Yields to the loop and goes on in k(L, LUA_YIELD, 0), with the stack as it is. The result is the
+ * caller's result. After script_turn_over has said so. */
+int script_give_way(lua_State *L, lua_KFunction k);
+
 /* Prepares preemption: for all coroutines of a fresh state, or for one that is resumed, which may
  * have last run when there was less in memory. */
 void script_hook_install(lua_State *L);

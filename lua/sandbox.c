@@ -294,6 +294,7 @@ void script_sandbox_open(lua_State *L) {
     script_open_store(L);
     script_open_ranges(L);
     script_open_tools(L);
+    script_open_render(L);
     script_open_reply(L);
     script_open_request(L);
     script_open_load(L);

@@ -37,6 +37,7 @@ void script_open_store(lua_State *L);    /* get, set, ... (lua/store_lib.c) */
 void script_open_ranges(lua_State *L);   /* range, prefix (lua/range_lib.c) */
 void script_open_json(lua_State *L);     /* json (lua/json_lib.c) */
 void script_open_tools(lua_State *L);    /* now, random, log, ... (lua/tools_lib.c) */
+void script_open_render(lua_State *L);   /* render (lua/render_lib.c) */
 void script_open_reply(lua_State *L);    /* abort, redirect (lua/reply.c) */
 void script_open_request(lua_State *L);  /* the metatable of req (lua/request.c) */
 

@@ -55,6 +55,16 @@ static bool route_at(const struct script_app *app, unsigned index, struct script
     return true;
 }
 
+static bool problem_at(const struct script_app *app, unsigned index, struct slice *text) {
+    const struct template_set *set = app->templates;
+    for (uint32_t i = 0; i < set->count; i++)
+        if (!set->entries[i].template && index-- == 0) {
+            *text = slice_of_text(set->entries[i].error);
+            return true;
+        }
+    return false;
+}
+
 static unsigned route_index(const struct script_route *route) {
     return route->index;
 }
@@ -66,6 +76,7 @@ const struct script_engine lua_script_engine = {.app_open = app_open,
     .vm_bytes = vm_bytes,
     .match = match,
     .route_at = route_at,
+    .problem_at = problem_at,
     .route_index = route_index,
     .handler = &script_handler,
     .first_run = &script_first_run,

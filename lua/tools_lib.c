@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "core/clock.h"
+#include "core/html.h"
 #include "core/json_read.h"
 #include "core/json_write.h"
 #include "core/url.h"
@@ -128,21 +129,11 @@ static int lib_print(lua_State *L) {
 /* ---- text ---- */
 
 static int lib_escape_html(lua_State *L) {
-    static const char special[] = "&<>\"'";
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
+    struct slice text;
+    text.data = luaL_checklstring(L, 1, &text.len);
     luaL_Buffer out;
-    luaL_buffinit(L, &out);
-    for (size_t i = 0; i < len; i++) {
-        const char *found = text[i] ? strchr(special, text[i]) : NULL;
-        if (!found) {
-            luaL_addchar(&out, text[i]);
-            continue;
-        }
-        static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#39;"};
-        luaL_addstring(&out, names[found - special]);
-    }
-    luaL_pushresult(&out);
+    char *to = luaL_buffinitsize(L, &out, html_escaped_len(text));
+    luaL_pushresultsize(&out, html_escape(text, to));
     return 1;
 }
 

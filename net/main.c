@@ -37,6 +37,15 @@ static void list_routes(const struct script_app *app) {
     }
 }
 
+/* What `check` finds in an application that could be opened; true if there is nothing. */
+static bool list_problems(const struct script_app *app) {
+    struct slice text;
+    unsigned count = 0;
+    for (; lua_script_engine.problem_at(app, count, &text); count++)
+        fprintf(stderr, "%.*s\n", (int)text.len, text.data);
+    return count == 0;
+}
+
 static int check(const struct options *options) {
     if (!options->app)
         return complain("check: --app FILE is needed");
@@ -54,6 +63,8 @@ static int check(const struct options *options) {
     enum status status = lua_script_engine.app_open(&script, &app, &error);
     if (status == ST_OK) {
         list_routes(app);
+        if (!list_problems(app))
+            status = ST_INVALID;
         lua_script_engine.app_close(app);
     } else {
         fprintf(stderr, "%.*s\n", (int)error.len, error.data ? error.data : "");

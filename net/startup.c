@@ -28,7 +28,12 @@ static enum status load_app(struct server *server, struct buf *error) {
         .value_bytes_max = options->value_bytes_max,
         .shards = server->shards,
     };
-    return server->engine->app_open(&script, &server->app, error);
+    enum status status = server->engine->app_open(&script, &server->app, error);
+    struct slice problem;
+    for (unsigned i = 0; status == ST_OK && server->engine->problem_at(server->app, i, &problem);
+         i++)
+        diag(DIAG_WARN, "%.*s", (int)problem.len, problem.data);
+    return status;
 }
 
 /* ---- data directory ---- */

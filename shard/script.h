@@ -14,7 +14,7 @@ struct script_route_info;
 
 struct script_options {
     const char *file;      /* the application, a path */
-    const char *resources; /* folder of templates; for later */
+    const char *resources; /* folder of templates; NULL: the application file's */
     size_t vm_bytes_max;   /* --lua-memory-max */
     size_t key_bytes_max;
     size_t value_bytes_max;
@@ -51,6 +51,9 @@ struct script_engine {
     /* The app's routes, for status, metrics and check: the pattern, kind and methods of route
      * index, false past the last. Any thread. */
     bool (*route_at)(const struct script_app *app, unsigned index, struct script_route_info *info);
+    /* What is wrong with the application although it could be opened: templates that cannot be used.
+     * The text of problem index, "page.mustache:3:7: ...", false past the last. Any thread. */
+    bool (*problem_at)(const struct script_app *app, unsigned index, struct slice *text);
     /* The index of a route in that list. */
     unsigned (*route_index)(const struct script_route *route);
 
