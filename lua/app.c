@@ -48,6 +48,8 @@ static enum status add_source(
     enum status status = ST_NOMEM;
     if (asprintf(&path, "%s%s", app->folder, name) < 0)
         return ST_NOMEM;
+    if (app->reading)
+        app->reading(app->ctx, path);
     fresh.name = strdup(name);
     if (fresh.name)
         status = read_file(path, &fresh.text, &fresh.len);
@@ -92,6 +94,9 @@ struct script_app *script_app_create(const struct script_options *options) {
     app->vm_bytes_max = options->vm_bytes_max;
     app->key_bytes_max = options->key_bytes_max;
     app->value_bytes_max = options->value_bytes_max;
+    app->stopped = options->stopped;
+    app->reading = options->reading;
+    app->ctx = options->ctx;
     if (!app->folder || !app->name || read_templates(app, options->resources) != ST_OK) {
         script_app_destroy(app);
         return NULL;

@@ -4,9 +4,9 @@
  * same text. While the first VM loads them (script_app.learning) routes and files are added; after
  * that nothing of it changes.
  *
- * Ownership: net/main.c owns the application (script_engine.app_open and app_close); it outlives
- * its VMs. Everything reached from it is its own. Threads: learning is the main thread's; later any
- * thread may read. Errors: enum status, with a text in an error buffer where one is asked for. */
+ * Ownership: whoever opens the application (script_engine.app_open and app_close); it outlives
+ * its VMs. Everything reached from it is its own. Threads: learning is one thread's; later any may
+ * read. Errors: enum status, with a text in an error buffer where one is asked for. */
 #ifndef CONCAVE_LUA_APP_H
 #define CONCAVE_LUA_APP_H
 
@@ -29,6 +29,9 @@ struct script_app {
     size_t vm_bytes_max;
     size_t key_bytes_max;
     size_t value_bytes_max;
+    bool (*stopped)(void *ctx); /* these three as in struct script_options */
+    void (*reading)(void *ctx, const char *path);
+    void *ctx;
     bool learning;
     bool has_first_run;
     bool has_start;

@@ -67,10 +67,17 @@ int script_wait(lua_State *L, lua_KContext ctx, lua_KFunction k) {
     return lua_yieldk(L, 0, ctx, k);
 }
 
+/* Nobody waits for its end any more: of a call, or of a load. */
+static bool is_unwanted(const struct attempt *attempt) {
+    const struct script_app *app = attempt->vm->app;
+    return attempt->call ? call_abandoned(attempt->call)
+                         : attempt->vm->creating && app->stopped && app->stopped(app->ctx);
+}
+
 void script_stretch_look(lua_State *L, struct stretch *stretch) {
     struct attempt *attempt = script_vm_of(L)->current;
     uint64_t now_ns = clock_monotonic_ns();
-    if (now_ns >= attempt->deadline_ns)
+    if (now_ns >= attempt->deadline_ns || is_unwanted(attempt))
         script_doom(L, DOOM_TIMEOUT);
     if (stretch->looks++ == 0)
         stretch->started_ns = now_ns;
@@ -103,7 +110,7 @@ static void on_count(lua_State *L, lua_Debug *debug) {
     struct attempt *attempt = script_vm_of(L)->current;
     script_hook_install(L); /* the count may have been hurried */
     uint64_t now_ns = clock_monotonic_ns();
-    if (attempt->doom == DOOM_NONE && now_ns >= attempt->deadline_ns)
+    if (attempt->doom == DOOM_NONE && (now_ns >= attempt->deadline_ns || is_unwanted(attempt)))
         attempt->doom = DOOM_TIMEOUT;
     if (attempt->doom != DOOM_NONE) {
         unwind_hook(L);

@@ -9,7 +9,9 @@
 #include "lua/doom.h"
 #include "lua/load.h"
 
-#define LOAD_NS_MAX (10 * NS_PER_S)
+/* Well below the time after which a shard's thread counts as stuck: a VM at its cap is replaced
+ * there. */
+#define LOAD_NS_MAX (5 * NS_PER_S)
 #define HURRY_BYTES ((size_t)1 << 20)
 
 /* Lua's allocator. Memory handed out is work that the count hook does not see (a concatenation is
@@ -45,7 +47,10 @@ static enum status boot(struct script_vm *vm, struct buf *error) {
         return ST_OK;
     enum status status = ST_INVALID;
     if (loading->doom == DOOM_TIMEOUT) {
-        buf_printf(error, "%s: loading takes longer than 10 s", vm->app->name);
+        bool stopped = clock_monotonic_ns() < loading->deadline_ns;
+        buf_printf(error, "%s: loading %s", vm->app->name,
+            stopped ? "was stopped" : "takes longer than 5 s");
+        status = stopped ? ST_CLOSED : ST_INVALID;
     } else if (result == LUA_ERRMEM || loading->doom == DOOM_MEMORY) {
         buf_printf(error, "%s: loading needs more than the %zu bytes of --lua-memory-max",
             vm->app->name, vm->heap.bytes_max);
@@ -104,7 +109,9 @@ enum status script_vm_create(
     buf_init(&vm->names, SIZE_MAX);
     buf_init(&vm->members, SIZE_MAX);
     buf_init(&vm->sorting, SIZE_MAX);
+    vm->creating = true;
     enum status status = open_state(vm, error);
+    vm->creating = false;
     if (status != ST_OK) {
         script_vm_destroy(vm);
         return status;

@@ -6,9 +6,9 @@
  * generation.
  *
  * Ownership: the shard owns the VM; the VM owns its Lua state, its coroutines and its free
- * attempts; an attempt in use belongs to its call. Threads: everything here is for the shard's own
- * thread. Errors: what runs inside Lua raises Lua errors; see lua/doom.h for those that nothing may
- * catch. */
+ * attempts; an attempt in use belongs to its call. Threads: one at a time; between making and
+ * destroying it that is the shard's own. Errors: what runs inside Lua raises Lua errors; see
+ * lua/doom.h for those that nothing may catch. */
 #ifndef CONCAVE_LUA_VM_H
 #define CONCAVE_LUA_VM_H
 
@@ -91,6 +91,7 @@ struct script_vm {
     int array_meta, object_meta, req_meta, walk_meta;
     const void *array_mark, *object_mark; /* the first two metatables, to compare */
     bool sealed;
+    bool creating; /* in script_vm_create: the application's loader may stop it */
 
     /* ---- the allocator ---- */
     struct heap heap;

@@ -216,10 +216,10 @@ static void add_log(struct server *server, cJSON *root) {
     cJSON_AddBoolToObject(root, "disk_full", numbers.disk_full);
 }
 
-static void add_routes(struct server *server, cJSON *root) {
+static void add_routes(struct server *server, const struct generation *generation, cJSON *root) {
     cJSON *routes = cJSON_AddArrayToObject(root, "routes");
     struct script_route_info info;
-    for (unsigned i = 0; server->app && server->engine->route_at(server->app, i, &info); i++) {
+    for (unsigned i = 0; generation && server->engine->route_at(generation->app, i, &info); i++) {
         cJSON *route = cJSON_CreateObject();
         add_slice(route, "pattern", info.pattern);
         add_slice(route, "kind", info.kind);
@@ -239,7 +239,8 @@ static const char *durability_text(const struct options *options, char text[stat
     return text;
 }
 
-enum status admin_status(struct server *server, struct reply *reply) {
+enum status admin_status(
+    struct server *server, const struct generation *generation, struct reply *reply) {
     char durability[32];
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "version", CONCAVE_VERSION);
@@ -251,7 +252,7 @@ enum status admin_status(struct server *server, struct reply *reply) {
         root, "connections", atomic_load_explicit(&server->connections, memory_order_relaxed));
     add_log(server, root);
     add_shards(server, root);
-    add_routes(server, root);
+    add_routes(server, generation, root);
     char *text = cJSON_PrintUnformatted(root);
     cJSON_Delete(root);
     if (!text)

@@ -20,6 +20,7 @@ void admin_ok(struct reply *reply);
 void admin_flushed(const struct server *server, struct reply *reply);
 void admin_metrics(struct server *server, struct reply *reply);
 /* ST_NOMEM. */
-MUST_USE enum status admin_status(struct server *server, struct reply *reply);
+MUST_USE enum status admin_status(
+    struct server *server, const struct generation *generation, struct reply *reply);
 
 #endif

@@ -177,8 +177,12 @@ static enum status write_snapshot(struct round *round, uint64_t s) {
         uint64_t lsn = treap_frozen_applied_lsn(round->frozen[i]);
         applied_lsn = lsn > applied_lsn ? lsn : applied_lsn;
     }
-    enum status status = snapshot_writer_open(server->options->data, wal_salt(server->wal), s,
-        server->first_run_done, &writer, &checkpointer->error);
+    /* A marker up to s has gone into its segments; one up to N will be read with the log, without
+     * which this snapshot is refused; one behind N is none of its. */
+    uint64_t first_run_lsn = shard_peers_first_run(server->peers);
+    bool first_run = server->first_run_done || (first_run_lsn && first_run_lsn <= applied_lsn);
+    enum status status = snapshot_writer_open(
+        server->options->data, wal_salt(server->wal), s, first_run, &writer, &checkpointer->error);
     if (status != ST_OK)
         return status;
     status = write_items(writer, round->frozen, server->shards);

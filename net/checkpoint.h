@@ -18,7 +18,7 @@
 struct checkpointer;
 struct exchange;
 
-/* When shards and log are open and first_run is over. Registers the metrics and starts the thread.
+/* When shards and log are open. Registers the metrics and starts the thread.
  * NULL if memory or threads ran out. Main thread. */
 struct checkpointer *checkpointer_start(struct server *server);
 /* Waits for a checkpoint under way and ends the thread. The shards' loops still run. Main thread.

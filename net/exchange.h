@@ -19,6 +19,7 @@
 #include "shard/procedure.h"
 
 struct conn;
+struct generation;
 
 enum exchange_state {
     EXCHANGE_READING,
@@ -43,6 +44,7 @@ struct exchange {
     struct buf params;   /* decoded path parameters */
     uint64_t held_bytes; /* what the connection counts for the reply that it holds */
     uint64_t flush_lsn;  /* /v1/admin/flush: done when this is durable */
+    const struct generation *generation; /* of a script's call; else NULL */
     /* Calls without a client (first_run, start): told instead of the connection. */
     void (*done)(void *ctx, struct exchange *exchange);
     void *done_ctx;

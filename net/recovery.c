@@ -32,12 +32,6 @@ struct recovery {
     const char *last_line_of;
 };
 
-void recovery_stop_signals(sigset_t *signals) {
-    sigemptyset(signals);
-    sigaddset(signals, SIGTERM);
-    sigaddset(signals, SIGINT);
-}
-
 /* ---- the log thread ---- */
 
 static void wake(void *ctx, unsigned producer) {
@@ -128,12 +122,6 @@ static unsigned loader_threads(const struct server *server) {
 
 /* ---- what is read ---- */
 
-static bool told_to_stop(void) {
-    sigset_t signals;
-    recovery_stop_signals(&signals);
-    return sigtimedwait(&signals, NULL, &(struct timespec){0}) > 0;
-}
-
 static enum status for_each_shard(struct recovery *recovery, unsigned op, uint64_t number) {
     enum status status = ST_OK;
     for (unsigned i = 0; status == ST_OK && i < recovery->server->shards; i++)
@@ -160,7 +148,7 @@ static enum status begin(void *ctx, uint64_t salt, uint64_t keys) {
 
 static enum status add(
     struct recovery *recovery, unsigned op, uint64_t lsn, struct slice key, struct slice value) {
-    if (++recovery->looks % OPERATIONS_PER_LOOK == 0 && told_to_stop())
+    if (++recovery->looks % OPERATIONS_PER_LOOK == 0 && server_told_to_stop(recovery->server))
         return ST_CLOSED;
     uint64_t hash = hash_key(key, recovery->hash_seed);
     struct feed_item item = {

@@ -10,12 +10,7 @@
 #ifndef CONCAVE_NET_RECOVERY_H
 #define CONCAVE_NET_RECOVERY_H
 
-#include <signal.h>
-
 #include "net/server.h"
-
-/* The signals that end the server; blocked in every thread, main waits for them. */
-void recovery_stop_signals(sigset_t *signals);
 
 /* Sets server->wal, shard_of, first_run_done and restored, and starts the log. */
 MUST_USE enum status recovery_run(struct server *server, struct buf *error);

@@ -120,7 +120,7 @@ static enum route_action answer_readyz(struct worker *worker, struct exchange *e
 }
 
 static enum route_action answer_status(struct worker *worker, struct exchange *exchange) {
-    if (admin_status(worker->server, &exchange->call.reply) != ST_OK)
+    if (admin_status(worker->server, worker->generation, &exchange->call.reply) != ST_OK)
         route_failed(exchange, ST_NOMEM);
     return ROUTE_ANSWERED;
 }
@@ -256,8 +256,9 @@ static enum route_action answer_fixed(
 
 static enum route_action answer_script(struct worker *worker, struct exchange *exchange) {
     const struct server *server = worker->server;
+    const struct generation *generation = worker->generation;
     struct call *call = &exchange->call;
-    if (!server->app)
+    if (!server->options->app)
         return answer_no_route(exchange);
     if (!is_ready(worker))
         return answer_not_ready(exchange);
@@ -266,16 +267,18 @@ static enum route_action answer_script(struct worker *worker, struct exchange *e
     struct buf allow;
     buf_init(&allow, 1024);
     enum route_match match = server->engine->match(
-        server->app, call->request.method, path, &call->request, &exchange->params, &allow);
+        generation->app, call->request.method, path, &call->request, &exchange->params, &allow);
     enum route_action action = ROUTE_SUBMIT;
     if (match == ROUTE_UNKNOWN)
         action = answer_no_route(exchange);
     else
-        call->label = server->labels.of_route[server->engine->route_index(call->request.route)];
+        call->label = generation->of_route[server->engine->route_index(call->request.route)];
     if (match == ROUTE_BAD_METHOD)
         action = answer_bad_method(exchange, buf_slice(&allow));
-    else if (match == ROUTE_FOUND)
+    else if (match == ROUTE_FOUND) {
         call->procedure = server->engine->handler;
+        exchange->generation = generation;
+    }
     buf_free(&allow);
     return action;
 }

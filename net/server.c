@@ -1,7 +1,6 @@
 #include "net/server.h"
 
 #include <inttypes.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -10,14 +9,13 @@
 #include "core/clock.h"
 #include "core/diag.h"
 #include "net/checkpoint.h"
+#include "net/lifecycle.h"
 #include "net/recovery.h"
 #include "net/startup.h"
 #include "net/worker.h"
 
 /* A shard's thread that has been in one turn for so long is stuck. */
 #define STUCK_NS (10 * NS_PER_S)
-/* The budget of first_run and start, which may fill a whole data set in one transaction. */
-#define START_BUDGET_NS (120 * NS_PER_S)
 /* What a drain may take beyond the handlers' budget, and how often it looks. */
 #define DRAIN_EXTRA_NS (5 * NS_PER_S)
 #define DRAIN_LOOK_NS (2 * NS_PER_MS)
@@ -47,92 +45,41 @@ bool server_ready(const struct server *server) {
            !server_disk_full(server) && server_alive(server);
 }
 
+/* ---- signals ---- */
+
+static void stop_signals(sigset_t *signals) {
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+}
+
+static void note_stop(struct server *server, int signal) {
+    server->stop_signal = signal;
+    diag(DIAG_INFO, "stopping: %s", strsignal(signal));
+}
+
+bool server_told_to_stop(void *ctx) {
+    struct server *server = ctx;
+    sigset_t signals;
+    stop_signals(&signals);
+    int signal =
+        server->stop_signal ? 0 : sigtimedwait(&signals, NULL, &(struct timespec){.tv_sec = 0});
+    if (signal > 0)
+        note_stop(server, signal);
+    return server->stop_signal != 0;
+}
+
 /* ---- opening the shards, in their threads ---- */
 
-struct opening {
-    enum status status;
-    struct buf *error;
-};
-
 static void open_shard(struct worker *worker, void *ctx) {
-    struct opening *opening = ctx;
-    struct server *server = worker->server;
-    opening->status = ST_OK;
-    if (server->app)
-        opening->status =
-            server->engine->vm_open(server->app, worker->index, &worker->vm, opening->error);
-    if (opening->status == ST_OK)
-        worker_open_shard(worker, server->shard_of[worker->index]);
+    struct server *server = ctx;
+    worker->generation = server->generation;
+    worker_open_shard(worker, server->shard_of[worker->index]);
 }
 
-static enum status open_shards(struct server *server, struct buf *error) {
-    struct opening opening = {.status = ST_OK, .error = error};
-    for (unsigned i = 0; i < server->shards && opening.status == ST_OK; i++)
-        worker_call(server->workers[i], open_shard, &opening);
-    return opening.status;
-}
-
-static void close_vm(struct worker *worker, void *ctx) {
-    (void)ctx;
-    if (!worker->vm)
-        return;
-    if (worker->open)
-        shard_set_vm(worker->shard, NULL);
-    worker->server->engine->vm_close(worker->vm);
-    worker->vm = NULL;
-}
-
-/* ---- first_run and start ---- */
-
-struct starting {
-    const struct procedure *procedure;
-    const char *name;
-    unsigned label;
-    sem_t done;
-    enum status status;
-    int reply_status;
-};
-
-static void started(void *ctx, struct exchange *exchange) {
-    struct starting *starting = ctx;
-    starting->status = exchange->call.outcome;
-    starting->reply_status = exchange->call.reply.status;
-    sem_post(&starting->done);
-}
-
-static void start(struct worker *worker, void *ctx) {
-    struct starting *starting = ctx;
-    starting->status = worker_run(
-        worker, starting->procedure, starting->label, START_BUDGET_NS, started, starting);
-    if (starting->status != ST_OK)
-        sem_post(&starting->done);
-}
-
-/* Runs one of the application's own functions on the first shard and waits for its end. */
-static enum status run_start_function(struct server *server, const struct procedure *procedure,
-    const char *name, unsigned label, struct buf *error) {
-    struct starting starting = {.procedure = procedure, .name = name, .label = label};
-    sem_init(&starting.done, 0, 0);
-    worker_call(server->workers[0], start, &starting);
-    while (sem_wait(&starting.done) != 0)
-        continue; /* EINTR */
-    sem_destroy(&starting.done);
-    if (starting.status != ST_OK)
-        buf_printf(error, "%s: on(\"%s\") failed: %s (the lines above say where)",
-            server->options->app, name, status_text(starting.status));
-    return starting.status;
-}
-
-static enum status run_start_functions(struct server *server, struct buf *error) {
-    const struct script_engine *engine = server->engine;
-    if (!server->app)
-        return ST_OK;
-    enum status status = ST_OK;
-    if (!server->first_run_done)
-        status = run_start_function(server, engine->first_run, "first_run", LABEL_FIRST_RUN, error);
-    if (status == ST_OK)
-        status = run_start_function(server, engine->on_start, "start", LABEL_START, error);
-    return status;
+static void open_shards(struct server *server) {
+    for (unsigned i = 0; i < server->shards; i++)
+        worker_call(server->workers[i], open_shard, server);
 }
 
 /* ---- stopping ---- */
@@ -200,16 +147,12 @@ static _Noreturn void leave_anyway(struct server *server) {
     _exit(EXIT_FINE);
 }
 
-static void close_vms(struct server *server) {
-    for (unsigned i = 0; i < server->shards; i++)
-        worker_call(server->workers[i], close_vm, NULL);
-}
-
-/* No shard is touched by its thread any more after this. */
+/* Neither shard nor generation is touched by the worker's thread any more after this. */
 static void release_shard(struct worker *worker, void *ctx) {
     (void)ctx;
     worker->open = false;
     worker->shard = NULL;
+    worker->generation = worker->other = NULL;
 }
 
 /* Shards and log, whose threads are quiet, are closed; the log last. */
@@ -222,35 +165,33 @@ static void close_shards(struct server *server) {
 
 /* ---- running ---- */
 
-static void wait_for_stop(void) {
+static void wait_for_stop(struct server *server) {
     sigset_t signals;
-    recovery_stop_signals(&signals);
+    stop_signals(&signals);
     sigaddset(&signals, SIGHUP);
-    for (;;) {
+    while (!server->stop_signal) {
         int signal = sigwaitinfo(&signals, NULL);
-        if (signal == SIGHUP) {
+        if (signal == SIGHUP)
             diag(DIAG_WARN, "SIGHUP: this version cannot reload the application; restart it");
-        } else if (signal > 0) {
-            diag(DIAG_INFO, "stopping: %s", strsignal(signal));
-            return;
-        }
+        else if (signal > 0)
+            note_stop(server, signal);
     }
 }
 
 /* From an open log to its end. */
 static enum status serve(struct server *server, struct buf *error) {
-    enum status status = open_shards(server, error);
-    if (status == ST_OK)
-        status = run_start_functions(server, error);
+    enum status status = ST_OK;
+    open_shards(server);
+    if (server->generation)
+        status = lifecycle_run(server, server->generation, server_told_to_stop, server, error);
     if (status == ST_OK) {
-        server->first_run_done |= shard_peers_first_run(server->peers);
         server->checkpointer = checkpointer_start(server);
         status = server->checkpointer ? ST_OK : ST_NOMEM;
     }
     if (status == ST_OK) {
         atomic_store_explicit(&server->phase, SERVER_READY, memory_order_release);
         diag(DIAG_INFO, "ready: %u shards, data in %s", server->shards, server->options->data);
-        wait_for_stop();
+        wait_for_stop(server);
         atomic_store_explicit(&server->phase, SERVER_DRAINING, memory_order_release);
     }
     if (!drain_workers(server))
@@ -259,7 +200,6 @@ static enum status serve(struct server *server, struct buf *error) {
         checkpointer_stop(server->checkpointer);
         checkpointer_at_exit(server->checkpointer);
     }
-    close_vms(server);
     /* Metrics that ask the log are no longer asked: all connections are closed. */
     close_shards(server);
     return status;

@@ -15,6 +15,7 @@
 #include "core/slots.h"
 #include "core/stats.h"
 #include "core/wal.h"
+#include "net/generation.h"
 #include "net/http_parse.h"
 #include "net/labels.h"
 #include "net/options.h"
@@ -33,7 +34,6 @@ enum { EXIT_FINE = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_DISK = 3 };
 struct server {
     const struct options *options;
     const struct script_engine *engine;
-    struct script_app *app; /* NULL: none */
     struct labels labels;
     struct http_limits http_limits;
     unsigned connections_max; /* --connections-max, as far as there are descriptors */
@@ -47,10 +47,17 @@ struct server {
     /* ---- set by recovery ---- */
     struct wal *wal;
     struct shard **shard_of;               /* by index */
-    bool first_run_done;                   /* snapshot or log has its marker */
+    bool first_run_done;                   /* snapshot or log had its marker */
     struct restored restored;              /* from what */
     stats_id fsync_seconds, batch_records; /* the log thread's */
     struct shard_gauge *gauges;            /* of admin.c, by shard */
+
+    /* ---- main's; while it runs, the reloader's ---- */
+    struct generation *generation; /* the current one; NULL: no application */
+    struct generation *previous;   /* until its last call has ended */
+
+    /* ---- main's ---- */
+    int stop_signal; /* that has come; 0: none yet */
 
     /* ---- any thread ---- */
     _Atomic enum server_phase phase;
@@ -62,6 +69,8 @@ struct server {
 /* `concave serve`: runs until SIGTERM or SIGINT. The exit code. */
 int server_run(const struct options *options, const struct script_engine *engine);
 
+/* Whether a signal to stop has come, also one that came earlier. ctx is the server. Main. */
+bool server_told_to_stop(void *ctx);
 /* True unless a shard's thread is stuck in a turn. Any thread. */
 bool server_alive(const struct server *server);
 /* Writes are refused for lack of room on the disk. Any thread. */

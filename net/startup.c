@@ -17,23 +17,10 @@
 /* ---- application ---- */
 
 static enum status load_app(struct server *server, struct buf *error) {
-    const struct options *options = server->options;
-    if (!options->app)
+    struct generation_loader loader = {.stopped = server_told_to_stop, .ctx = server};
+    if (!server->options->app)
         return ST_OK;
-    struct script_options script = {
-        .file = options->app,
-        .resources = options->resources,
-        .vm_bytes_max = options->lua_memory_max,
-        .key_bytes_max = options->key_bytes_max,
-        .value_bytes_max = options->value_bytes_max,
-        .shards = server->shards,
-    };
-    enum status status = server->engine->app_open(&script, &server->app, error);
-    struct slice problem;
-    for (unsigned i = 0; status == ST_OK && server->engine->problem_at(server->app, i, &problem);
-         i++)
-        diag(DIAG_WARN, "%.*s", (int)problem.len, problem.data);
-    return status;
+    return generation_open(server, 1, &loader, &server->generation, error);
 }
 
 /* ---- data directory ---- */
@@ -82,7 +69,7 @@ enum status startup_lock_dir(const char *dir, struct disk_file **lock, struct bu
 /* ---- metrics ---- */
 
 static enum status make_metrics(struct server *server, struct buf *error) {
-    enum status status = labels_create(&server->labels, server->engine, server->app);
+    enum status status = labels_create(&server->labels);
     server->stats =
         stats_create(server->shards + 2); /* and the log's thread, and the checkpoints' */
     if (status == ST_OK && server->stats)
@@ -93,7 +80,11 @@ static enum status make_metrics(struct server *server, struct buf *error) {
         return ST_NOMEM;
     }
     admin_register(server);
-    return ST_OK;
+    labels_register(&server->labels, server->stats);
+    status = server->generation ? generation_label(server, server->generation) : ST_OK;
+    if (status != ST_OK)
+        buf_append_text(error, "out of memory");
+    return status;
 }
 
 /* ---- workers ---- */
@@ -228,8 +219,8 @@ void startup_undo(struct startup *startup) {
         stats_destroy(server->stats);
     free(server->gauges);
     labels_destroy(&server->labels);
-    if (server->app)
-        server->engine->app_close(server->app);
+    generation_close(server, server->previous);
+    generation_close(server, server->generation);
     if (startup->lock)
         disk_close(startup->lock);
 }

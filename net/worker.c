@@ -41,21 +41,6 @@ static void register_series(struct worker *worker) {
     snprintf(label, sizeof(label), "shard=\"%u\"", worker->index);
     worker->mailbox_depth = stats_series(stats, "shard_mailbox_depth", label);
     worker->lua_memory = stats_series(stats, "lua_memory_bytes", label);
-    for (unsigned i = 0; i < worker->server->labels.count; i++) {
-        struct buf text;
-        buf_init(&text, 4096);
-        const char *name = worker->server->labels.names[i];
-        buf_append_text(&text, "route=\"");
-        stats_escape(&text, slice_of(name, strlen(name)));
-        buf_append(&text, "\"", 2); /* with the text's end */
-        if (!buf_ok(&text))
-            diag_fatal(EXIT_BAD, "out of memory");
-        worker->counts[i].seconds = stats_series(stats, "http_request_duration_seconds", text.data);
-        if (strncmp(name, "/fn/", 4) == 0)
-            worker->counts[i].handler_seconds =
-                stats_series(stats, "lua_handler_seconds", text.data);
-        buf_free(&text);
-    }
 }
 
 struct worker *worker_create(struct server *server, unsigned index) {
@@ -80,7 +65,7 @@ struct worker *worker_create(struct server *server, unsigned index) {
     exchange_pool_init(&worker->pool, options->body_bytes_max, random_u64(), random_u64());
     listener_init(&worker->listener, worker, -1, false);
     listener_init(&worker->admin_listener, worker, -1, true);
-    worker->counts = calloc(server->labels.count, sizeof(*worker->counts));
+    worker->counts = calloc(CALL_LABELS_MAX, sizeof(*worker->counts));
     worker->kv = kv_create(&limits);
     worker->loop = loop_create();
     if (!worker->counts || !worker->kv || !worker->loop) {
@@ -195,11 +180,14 @@ static bool submit(struct worker *worker, struct exchange *exchange, uint64_t bu
     call->home = worker->index;
     call->deadline_ns = call->started_ns + budget_ns;
     call->wall_ns = clock_wall_ns();
+    call->vms = exchange->generation ? exchange->generation->vms : NULL;
     enum status status = shard_submit(worker->shard, call, call->started_ns);
     if (status != ST_OK) {
         route_failed(exchange, status);
         return false;
     }
+    if (exchange->generation)
+        worker->script_calls[generation_place(exchange->generation)]++;
     worker->submitted = true;
     return true;
 }
@@ -228,18 +216,19 @@ bool worker_start(struct worker *worker, struct exchange *exchange) {
     return submit(worker, exchange, worker->server->options->handler_timeout_ms * NS_PER_MS);
 }
 
-enum status worker_run(struct worker *worker, const struct procedure *procedure, unsigned label,
-    uint64_t budget_ns, void (*done)(void *ctx, struct exchange *exchange), void *ctx) {
+enum status worker_run(struct worker *worker, const struct worker_job *job) {
     struct exchange *exchange = exchange_take(&worker->pool);
     if (!exchange)
         return ST_NOMEM;
-    exchange->done = done;
-    exchange->done_ctx = ctx;
+    exchange->done = job->done;
+    exchange->done_ctx = job->ctx;
     exchange->state = EXCHANGE_RUNNING;
-    exchange->call.procedure = procedure;
-    exchange->call.label = label;
+    exchange->generation = job->generation;
+    exchange->call.procedure = job->procedure;
+    exchange->call.label = job->label;
+    exchange->call.abandoned = job->abandoned;
     exchange->call.started_ns = worker_clock(worker);
-    if (submit(worker, exchange, budget_ns))
+    if (submit(worker, exchange, job->budget_ns))
         return ST_OK;
     exchange_give(&worker->pool, exchange);
     return ST_BUSY;
@@ -257,6 +246,8 @@ void worker_released(void *ctx, struct call *call) {
     struct worker *worker = ctx;
     struct exchange *exchange = call->owner;
     assert(exchange->state == EXCHANGE_COMMITTED);
+    if (exchange->generation)
+        worker->script_calls[generation_place(exchange->generation)]--;
     if (exchange->done) {
         exchange->done(exchange->done_ctx, exchange);
         exchange_give(&worker->pool, exchange);
@@ -399,17 +390,22 @@ void worker_count(struct worker *worker, const struct exchange *exchange, uint64
     }
     stats_add(stats, worker->index, id, 1);
     uint64_t took_ns = now_ns > call->started_ns ? now_ns - call->started_ns : 0;
-    stats_observe(stats, worker->index, counts->seconds, took_ns);
+    const struct labels *labels = &worker->server->labels;
+    stats_observe(stats, worker->index, labels->seconds[call->label], took_ns);
     if (call->handler_ns > 0)
-        stats_observe(stats, worker->index, counts->handler_seconds, call->handler_ns);
+        stats_observe(stats, worker->index, labels->handler_seconds[call->label], call->handler_ns);
+}
+
+static size_t vm_bytes(const struct worker *worker, const struct generation *generation) {
+    return generation ? worker->server->engine->vm_bytes(generation->vms[worker->index]) : 0;
 }
 
 static void measure_lua(struct worker *worker, uint64_t now_ns) {
-    if (!worker->vm || now_ns - worker->lua_measured_ns < LUA_MEASURE_NS)
+    if (!worker->generation || now_ns - worker->lua_measured_ns < LUA_MEASURE_NS)
         return;
     worker->lua_measured_ns = now_ns;
     stats_set(worker->server->stats, worker->index, worker->lua_memory,
-        worker->server->engine->vm_bytes(worker->vm));
+        vm_bytes(worker, worker->generation) + vm_bytes(worker, worker->other));
 }
 
 struct slice worker_date(struct worker *worker) {
@@ -426,7 +422,6 @@ struct slice worker_date(struct worker *worker) {
 void worker_open_shard(struct worker *worker, struct shard *shard) {
     worker->shard = shard;
     worker->open = true;
-    shard_set_vm(shard, worker->vm);
 }
 
 /* Lets messages, the shard and the connections work until nothing is left that needs no event. True

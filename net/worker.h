@@ -6,10 +6,11 @@
  * was nothing. Replies of all that became ready in a turn are sent together, one write a
  * connection.
  *
- * Ownership: a worker owns its connections, exchanges, loop and VM; the shard is made and destroyed
- * by main while the thread does not touch it. Threads: worker_create, worker_call, worker_join and
- * worker_destroy on main; everything else on the worker's own thread unless it says otherwise.
- * Errors: a thread that cannot be made is ST_NOMEM; nothing fails later. */
+ * Ownership: a worker owns its connections, exchanges and loop; the shard and the generations of
+ * the application are made and destroyed elsewhere while the thread does not touch them. Threads:
+ * worker_create, worker_join and worker_destroy on main, worker_call on main or a thread of its own
+ * making (checkpoints, reloads); everything else on the worker's own thread unless it says
+ * otherwise. Errors: a thread that cannot be made is ST_NOMEM; nothing fails later. */
 #ifndef CONCAVE_NET_WORKER_H
 #define CONCAVE_NET_WORKER_H
 
@@ -19,6 +20,7 @@
 #include "core/mailbox.h"
 #include "net/conn.h"
 #include "net/exchange.h"
+#include "net/generation.h"
 #include "net/kv.h"
 #include "net/listener.h"
 #include "net/reply.h"
@@ -34,8 +36,17 @@ struct route_counts {
     unsigned codes;
     int code[CODES_CACHED_MAX];
     stats_id id[CODES_CACHED_MAX];
-    stats_id seconds;
-    stats_id handler_seconds; /* of routes that are handlers */
+};
+
+/* A procedure that no client asks for. */
+struct worker_job {
+    const struct procedure *procedure;
+    unsigned label;
+    const struct generation *generation;
+    uint64_t budget_ns;
+    const atomic_bool *abandoned; /* as in struct call */
+    void (*done)(void *ctx, struct exchange *exchange);
+    void *ctx;
 };
 
 struct worker {
@@ -53,7 +64,9 @@ struct worker {
 
     /* ---- the worker's thread ---- */
     struct shard *shard;
-    struct script_vm *vm;
+    struct generation *generation; /* in which requests to the application begin; NULL: none */
+    struct generation *other;      /* the one before or the one to come, if it exists */
+    uint64_t script_calls[GENERATIONS_MAX]; /* whose home is here, by generation_place */
     struct kv *kv;
     bool open; /* the shard is ours to run */
     bool draining;
@@ -68,7 +81,7 @@ struct worker {
     uint64_t body_bytes_held_max;
     struct exchange *flushing;      /* waiting for a sync: /v1/admin/flush */
     struct exchange *checkpointing; /* waiting for a snapshot: /v1/admin/checkpoint */
-    struct route_counts *counts;    /* by label */
+    struct route_counts *counts;    /* by label, CALL_LABELS_MAX */
     stats_id mailbox_depth, lua_memory;
     uint64_t lua_measured_ns;
     uint64_t date_second;
@@ -84,18 +97,15 @@ struct worker *worker_create(struct server *server, unsigned index);
 void worker_destroy(struct worker *worker);
 
 MUST_USE enum status worker_start_thread(struct worker *worker);
-/* Main: runs fn on the worker's thread, between turns, and waits until it has returned. */
+/* Runs fn on the worker's thread, between turns, and waits until it has returned. */
 void worker_call(struct worker *worker, void (*fn)(struct worker *worker, void *ctx), void *ctx);
 /* Main: lets the thread end its loop, and waits for that. */
 void worker_join(struct worker *worker);
 
 /* Gives the shard to the thread (by worker_call). */
 void worker_open_shard(struct worker *worker, struct shard *shard);
-/* Runs a procedure that no client asked for; done is called when it has ended. ST_NOMEM, ST_BUSY.
- */
-MUST_USE enum status worker_run(struct worker *worker, const struct procedure *procedure,
-    unsigned label, uint64_t budget_ns, void (*done)(void *ctx, struct exchange *exchange),
-    void *ctx);
+/* Begins a job; job->done is called when it has ended. ST_NOMEM, ST_BUSY. */
+MUST_USE enum status worker_run(struct worker *worker, const struct worker_job *job);
 /* No new connections; idle ones are closed, the others after their last reply. */
 void worker_drain(struct worker *worker);
 

@@ -53,7 +53,8 @@ static void count(const struct txn *txn, stats_id series) {
 }
 
 static bool expired(const struct txn *txn) {
-    return txn->shard->now_ns >= txn->call->deadline_ns;
+    const struct call *call = txn->call;
+    return txn->shard->now_ns >= call->deadline_ns || call_abandoned(call);
 }
 
 /* ---- transactions ---- */
@@ -307,9 +308,9 @@ static void build_record(struct txn *txn) {
         wal_record_first_run(txn->record);
 }
 
-static void note_first_run(const struct txn *txn) {
+static void note_first_run(const struct txn *txn, uint64_t lsn) {
     if (txn->first_run)
-        atomic_store_explicit(&txn->shard->options.peers->first_run, true, memory_order_release);
+        atomic_store_explicit(&txn->shard->options.peers->first_run_lsn, lsn, memory_order_release);
 }
 
 /* "Local" and "remote" are as seen from the client's connection: a call that has moved to the shard
@@ -325,7 +326,7 @@ static void count_commit(const struct txn *txn) {
 static void commit_marked(struct txn *txn) {
     uint64_t lsn = wal_publish(txn->shard->options.wal, txn->record);
     txn->record = NULL;
-    note_first_run(txn);
+    note_first_run(txn, lsn);
     count_commit(txn);
     for (unsigned i = 0; i < txn->touched_count; i++) {
         struct branch *branch = txn->branches[txn->touched[i]];
@@ -359,7 +360,7 @@ static void committed_alone(struct txn *txn) {
         end_with(txn, refusal(txn->answer));
     } else {
         txn->record = NULL;
-        note_first_run(txn);
+        note_first_run(txn, branch->lsn);
         count_commit(txn);
         finish(txn, branch->lsn, branch->lsn);
     }
@@ -564,14 +565,22 @@ static void act_on_verdict(struct txn *txn) {
     assert(!"a procedure unwound that was not doomed");
 }
 
+/* The machine on this shard in which the call's scripts run. */
+static struct script_vm *vm_of(const struct txn *txn) {
+    return txn->call->vms ? txn->call->vms[txn->shard->index] : NULL;
+}
+
 static void run(struct txn *txn) {
     struct call *call = txn->call;
+    struct shard_load *load = &txn->shard->options.peers->load[txn->shard->index];
     bool start = !txn->attempted;
+    atomic_store_explicit(&load->running, 1 + call->label, memory_order_release);
     txn->state = TXN_RUNNING;
     txn->answer = ANSWER_YES;
     txn->attempted = true;
-    txn->verdict = start ? call->procedure->start(call, txn, txn->shard->vm)
-                         : call->procedure->resume(call, txn);
+    txn->verdict =
+        start ? call->procedure->start(call, txn, vm_of(txn)) : call->procedure->resume(call, txn);
+    atomic_store_explicit(&load->running, 0, memory_order_relaxed);
     txn->state = TXN_WAITING;
     if (txn->out == 0)
         act_on_verdict(txn);

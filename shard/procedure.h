@@ -9,9 +9,15 @@
  *
  * Ownership: the home shard makes and frees a call. While it is submitted it belongs to the shard
  * that runs it; the request bytes are immutable, so every attempt starts from the same input.
- * Threads: start, resume, drop and finish on the shard that runs the call; release at home. */
+ * Threads: start, resume, drop and finish on the shard that runs the call; release at home.
+ *
+ * A call of a script brings the machines of its application's generation along (call->vms), so that
+ * every attempt, on whatever shard, runs the same version of the application while a newer one
+ * takes the next requests. */
 #ifndef CONCAVE_SHARD_PROCEDURE_H
 #define CONCAVE_SHARD_PROCEDURE_H
+
+#include <stdatomic.h>
 
 #include "core/mailbox.h"
 #include "shard/txn.h"
@@ -39,7 +45,7 @@ struct procedure {
     /* Declares keys and ranges (shard/txn.h) before the first attempt; NULL if they are found on
      * the way. A status other than ST_OK ends the call with it as outcome. */
     enum status (*declare)(struct call *call, struct txn *txn);
-    /* Begins an attempt, on vm for scripts (NULL without an application). */
+    /* Begins an attempt, in vm for scripts: the call's on this shard; NULL if it brings none. */
     enum verdict (*start)(struct call *call, struct txn *txn, struct script_vm *vm);
     /* Goes on after PROC_WAIT or PROC_AGAIN. NULL if `start` never returns those. */
     enum verdict (*resume)(struct call *call, struct txn *txn);
@@ -93,13 +99,15 @@ struct call {
     /* ---- set by net/ before shard_submit ---- */
     const struct procedure *procedure;
     struct request request;
-    void *owner;          /* net/'s own */
-    unsigned home;        /* shard of the connection */
-    uint64_t started_ns;  /* monotonic; what `budget` counts from */
-    uint64_t deadline_ns; /* monotonic; the budget of all attempts together */
-    uint64_t wall_ns;     /* the time that now() shows, the same in every attempt */
-    uint64_t seed;        /* of random() and uuid(), the same in every attempt */
-    unsigned label;       /* the route's index in the metrics (core/stats.h) */
+    void *owner;                  /* net/'s own */
+    unsigned home;                /* shard of the connection */
+    uint64_t started_ns;          /* monotonic; what `budget` counts from */
+    uint64_t deadline_ns;         /* monotonic; the budget of all attempts together */
+    uint64_t wall_ns;             /* the time that now() shows, the same in every attempt */
+    uint64_t seed;                /* of random() and uuid(), the same in every attempt */
+    unsigned label;               /* the route's index in the metrics (core/stats.h) */
+    struct script_vm *const *vms; /* scripts only: of its generation, by shard; outlives the call */
+    const atomic_bool *abandoned; /* once true, its time is up; NULL: only when it is */
     void *input; /* the procedure's own, for the whole life of the call (the parsed request,
                     say); given back by procedure->release */
 
@@ -114,5 +122,10 @@ struct call {
     uint64_t depends_lsn; /* the reply may leave when the durable LSN has reached this */
     unsigned losses;
 };
+
+/* Whether nobody waits for the call any more: it is to end as if its time were up. */
+static inline bool call_abandoned(const struct call *call) {
+    return call->abandoned && atomic_load_explicit(call->abandoned, memory_order_relaxed);
+}
 
 #endif

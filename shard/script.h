@@ -2,8 +2,9 @@
  * net/main.c hands on.
  *
  * Ownership: an application (struct script_app) is one loaded version of the user's file; its route
- * table is immutable and shared by all shards. Each shard makes a VM of it in its own thread.
- * Threads: as said at each function. */
+ * table is immutable and shared by all shards. Each shard has a VM of it; one thread makes them
+ * all, so that loading holds up nobody, and hands each over with a message; another takes them back
+ * when no call is left in them. Threads: as said at each function. */
 #ifndef CONCAVE_SHARD_SCRIPT_H
 #define CONCAVE_SHARD_SCRIPT_H
 
@@ -19,6 +20,13 @@ struct script_options {
     size_t key_bytes_max;
     size_t value_bytes_max;
     unsigned shards;
+    /* Asked now and then while app_open and vm_open run, by their thread: true ends them with
+     * ST_CLOSED. Once true it stays so. NULL: they are not to be stopped. */
+    bool (*stopped)(void *ctx);
+    /* Told of each file before it is read, also of one that turns out to be missing. NULL: nobody
+     * wants to know. */
+    void (*reading)(void *ctx, const char *path);
+    void *ctx; /* of both; until the last vm_open has returned */
 };
 
 enum route_match {
@@ -28,14 +36,15 @@ enum route_match {
 };
 
 struct script_engine {
-    /* Loads the file once to learn its routes. Main thread. On failure: ST_INVALID (the
-     * application's fault) or ST_NOMEM, with file:line and the reason in error. */
+    /* Loads the file once to learn its routes. Any one thread. On failure: ST_INVALID (the
+     * application's fault), ST_NOMEM or ST_CLOSED, with file:line and the reason in error. */
     enum status (*app_open)(
         const struct script_options *options, struct script_app **app, struct buf *error);
-    /* After all its VMs are closed. Main thread. */
+    /* After all its VMs are closed. Any one thread. */
     void (*app_close)(struct script_app *app);
 
-    /* A shard's VM, made and used in that shard's thread. Errors as app_open. */
+    /* A shard's VM. It is used by one thread at a time: bound to none, it may be made, used and
+     * closed by different ones. Errors as app_open. */
     enum status (*vm_open)(
         struct script_app *app, unsigned shard, struct script_vm **vm, struct buf *error);
     void (*vm_close)(struct script_vm *vm);

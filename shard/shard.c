@@ -44,6 +44,12 @@ static void register_families(struct stats *stats) {
         "Messages that a shard has taken from its mailbox.", NULL, 0, 1);
 }
 
+void shard_peers_add_label(
+    struct shard_peers *peers, struct stats *stats, unsigned label, const char *name) {
+    assert(label < CALL_LABELS_MAX);
+    peers->metrics.conflicts[label] = counter(stats, "txn_conflicts_total", "route", name);
+}
+
 struct shard_peers *shard_peers_create(
     unsigned shards, struct stats *stats, const char *const *label_names, unsigned label_count) {
     size_t bytes = sizeof(struct shard_peers) + shards * sizeof(struct shard_load);
@@ -54,7 +60,8 @@ struct shard_peers *shard_peers_create(
     memset(peers, 0, bytes);
     peers->shards = shards;
     struct shard_metrics *m = &peers->metrics;
-    m->conflicts = calloc(label_count + 1, sizeof *m->conflicts);
+    assert(label_count <= CALL_LABELS_MAX);
+    m->conflicts = calloc(CALL_LABELS_MAX, sizeof *m->conflicts);
     m->messages = calloc(shards, sizeof *m->messages);
     if (!m->conflicts || !m->messages) {
         shard_peers_destroy(peers);
@@ -71,7 +78,7 @@ struct shard_peers *shard_peers_create(
     m->aborts_overload = counter(stats, "txn_aborts_total", "reason", "overload");
     m->aborts_retries = counter(stats, "txn_aborts_total", "reason", "retries");
     for (unsigned i = 0; i < label_count; i++)
-        m->conflicts[i] = counter(stats, "txn_conflicts_total", "route", label_names[i]);
+        shard_peers_add_label(peers, stats, i, label_names[i]);
     for (unsigned i = 0; i < shards; i++) {
         char number[12];
         struct buf text = {.data = number, .cap = sizeof number, .max = sizeof number};
@@ -90,6 +97,12 @@ void shard_peers_destroy(struct shard_peers *peers) {
     free(peers);
 }
 
+bool shard_peers_running(const struct shard_peers *peers, unsigned shard, unsigned *label) {
+    unsigned running = atomic_load_explicit(&peers->load[shard].running, memory_order_acquire);
+    *label = running - 1;
+    return running != 0;
+}
+
 uint64_t shard_peers_keys(const struct shard_peers *peers, unsigned shard) {
     return atomic_load_explicit(&peers->load[shard].keys, memory_order_relaxed);
 }
@@ -98,8 +111,8 @@ uint64_t shard_peers_bytes(const struct shard_peers *peers, unsigned shard) {
     return atomic_load_explicit(&peers->load[shard].bytes, memory_order_relaxed);
 }
 
-bool shard_peers_first_run(const struct shard_peers *peers) {
-    return atomic_load_explicit(&peers->first_run, memory_order_acquire);
+uint64_t shard_peers_first_run(const struct shard_peers *peers) {
+    return atomic_load_explicit(&peers->first_run_lsn, memory_order_acquire);
 }
 
 /* ---- life ---- */
@@ -193,10 +206,6 @@ enum status shard_freeze(struct shard *shard, struct treap_frozen **frozen) {
 
 bool shard_thaw(struct shard *shard, size_t max) {
     return treap_thaw(shard->treap, max);
-}
-
-void shard_set_vm(struct shard *shard, struct script_vm *vm) {
-    shard->vm = vm;
 }
 
 /* ---- what comes in ---- */

@@ -50,11 +50,18 @@ struct shard_options {
     struct shard_env env;
 };
 
+/* Labels of calls, over all versions of the application that a process has run: twice as many as it
+ * may have routes, so that a whole set may be exchanged once. */
+#define CALL_LABELS_MAX 8192u
+
 /* Few atomics that all shards share: load of each shard, bytes of data, the metrics' ids. Made
  * before the shards, freed after them. label_count: call->label is below it; label_names[i] is the
  * route pattern for the metrics. NULL if memory ran out. */
 struct shard_peers *shard_peers_create(
     unsigned shards, struct stats *stats, const char *const *label_names, unsigned label_count);
+/* One more label, before the shards see a call with it. One thread at a time. */
+void shard_peers_add_label(
+    struct shard_peers *peers, struct stats *stats, unsigned label, const char *name);
 void shard_peers_destroy(struct shard_peers *peers);
 
 MUST_USE enum status shard_create(const struct shard_options *options, struct shard **shard);
@@ -77,9 +84,6 @@ MUST_USE enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op
 void shard_set_wal(struct shard *shard, struct wal *wal);
 
 /* ---- Serving ---- */
-
-/* The VM in which calls of scripts start from now on (NULL: none). */
-void shard_set_vm(struct shard *shard, struct script_vm *vm);
 
 /* Takes a call in at its home. Ends in env.released, at the earliest in a later call of this file.
  * Otherwise the call stays with the caller: ST_BUSY with calls_max in flight, ST_NOMEM. */
@@ -105,10 +109,15 @@ uint64_t shard_next_ns(const struct shard *shard);
 /* Calls submitted here or running here, messages of ours out: 0 means that nothing is in flight. */
 unsigned shard_in_flight(const struct shard *shard);
 
+/* The label of the call whose procedure runs on the shard just now; false if none does. For whoever
+ * finds that the shard does not come back from it. Any thread. */
+bool shard_peers_running(const struct shard_peers *peers, unsigned shard, unsigned *label);
+
 /* Numbers for status and metrics. Any thread; relaxed. */
 uint64_t shard_peers_keys(const struct shard_peers *peers, unsigned shard);
 uint64_t shard_peers_bytes(const struct shard_peers *peers, unsigned shard);
-/* Whether a transaction with the marker of first_run has committed in this process. */
-bool shard_peers_first_run(const struct shard_peers *peers);
+/* The LSN of the transaction with the marker of first_run, if it has committed in this process; 0:
+ * it has not. */
+uint64_t shard_peers_first_run(const struct shard_peers *peers);
 
 #endif

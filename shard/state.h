@@ -246,10 +246,11 @@ struct shard_metrics {
 struct shard_peers {
     unsigned shards;
     struct shard_metrics metrics;
-    atomic_bool first_run; /* committed with its marker */
+    _Atomic uint64_t first_run_lsn; /* of the commit with its marker; 0 = none in this process */
     struct shard_load {
         _Alignas(64) _Atomic uint64_t calls; /* transactions running there */
         _Atomic uint64_t keys, bytes;
+        _Atomic unsigned running; /* 1 + label of the call whose procedure runs; 0 = none */
     } load[];
 };
 
@@ -283,7 +284,6 @@ struct shard {
     struct treap *treap;
     struct treap_builder *loading; /* between shard_load_begin and shard_load_end */
     struct marks marks;
-    struct script_vm *vm;
     struct queue ready;     /* transactions to start or go on */
     struct branch *answers; /* of parked branches of our own, to be taken in the next turn */
     struct branch **answers_end;

@@ -1,0 +1,80 @@
+#include "net/generation.h"
+
+#include <stdlib.h>
+
+#include "net/server.h"
+
+/* What is wrong with the application and does not prevent it. */
+static void warn_of_problems(const struct server *server, const struct script_app *app) {
+    struct slice problem;
+    for (unsigned i = 0; server->engine->problem_at(app, i, &problem); i++)
+        diag(DIAG_WARN, "%.*s", (int)problem.len, problem.data);
+}
+
+static enum status open_vms(
+    struct server *server, struct generation *generation, struct buf *error) {
+    enum status status = ST_OK;
+    generation->vms = calloc(server->shards, sizeof(*generation->vms));
+    if (!generation->vms) {
+        buf_append_text(error, "out of memory");
+        return ST_NOMEM;
+    }
+    for (unsigned i = 0; i < server->shards && status == ST_OK; i++)
+        status = server->engine->vm_open(generation->app, i, &generation->vms[i], error);
+    return status;
+}
+
+enum status generation_open(struct server *server, uint64_t number,
+    const struct generation_loader *loader, struct generation **out, struct buf *error) {
+    const struct options *options = server->options;
+    struct generation *generation = calloc(1, sizeof(*generation));
+    if (!generation) {
+        buf_append_text(error, "out of memory");
+        return ST_NOMEM;
+    }
+    generation->number = number;
+    struct script_options script = {
+        .file = options->app,
+        .resources = options->resources,
+        .vm_bytes_max = options->lua_memory_max,
+        .key_bytes_max = options->key_bytes_max,
+        .value_bytes_max = options->value_bytes_max,
+        .shards = server->shards,
+        .stopped = loader->stopped,
+        .reading = loader->reading,
+        .ctx = loader->ctx,
+    };
+    enum status status = server->engine->app_open(&script, &generation->app, error);
+    if (status == ST_OK)
+        warn_of_problems(server, generation->app);
+    if (status == ST_OK)
+        status = open_vms(server, generation, error);
+    if (status != ST_OK) {
+        generation_close(server, generation);
+        return status;
+    }
+    *out = generation;
+    return ST_OK;
+}
+
+enum status generation_label(struct server *server, struct generation *generation) {
+    unsigned *of_route;
+    enum status status = labels_of_routes(&server->labels, server->stats, server->peers,
+        server->engine, generation->app, &of_route, &generation->further);
+    if (status == ST_OK)
+        generation->of_route = of_route;
+    return status;
+}
+
+void generation_close(struct server *server, struct generation *generation) {
+    if (!generation)
+        return;
+    for (unsigned i = 0; generation->vms && i < server->shards; i++)
+        if (generation->vms[i])
+            server->engine->vm_close(generation->vms[i]);
+    if (generation->app)
+        server->engine->app_close(generation->app);
+    free(generation->vms);
+    free((void *)(uintptr_t)generation->of_route);
+    free(generation);
+}
