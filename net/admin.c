@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "net/checkpoint.h"
+#include "net/reload.h"
 
 /* ---- metrics ---- */
 
@@ -216,6 +217,22 @@ static void add_log(struct server *server, cJSON *root) {
     cJSON_AddBoolToObject(root, "disk_full", numbers.disk_full);
 }
 
+static void add_app(struct server *server, cJSON *root) {
+    if (!server->reloader)
+        return;
+    struct reload_report report;
+    reloader_report(server->reloader, &report);
+    cJSON *app = cJSON_AddObjectToObject(root, "app");
+    cJSON_AddStringToObject(app, "file", server->options->app);
+    add_u64(app, "generation", report.generation);
+    add_u64(app, "reloads", report.succeeded);
+    add_u64(app, "failed_reloads", report.failed);
+    if (report.error[0])
+        cJSON_AddStringToObject(app, "last_reload_error", report.error);
+    else
+        cJSON_AddNullToObject(app, "last_reload_error");
+}
+
 static void add_routes(struct server *server, const struct generation *generation, cJSON *root) {
     cJSON *routes = cJSON_AddArrayToObject(root, "routes");
     struct script_route_info info;
@@ -252,6 +269,7 @@ enum status admin_status(
         root, "connections", atomic_load_explicit(&server->connections, memory_order_relaxed));
     add_log(server, root);
     add_shards(server, root);
+    add_app(server, root);
     add_routes(server, generation, root);
     char *text = cJSON_PrintUnformatted(root);
     cJSON_Delete(root);

@@ -58,12 +58,18 @@ enum status generation_open(struct server *server, uint64_t number,
 }
 
 enum status generation_label(struct server *server, struct generation *generation) {
-    unsigned *of_route;
+    unsigned *of_route, further;
     enum status status = labels_of_routes(&server->labels, server->stats, server->peers,
-        server->engine, generation->app, &of_route, &generation->further);
-    if (status == ST_OK)
-        generation->of_route = of_route;
-    return status;
+        server->engine, generation->app, &of_route, &further);
+    if (status != ST_OK)
+        return status;
+    generation->of_route = of_route;
+    if (further > 0)
+        diag(DIAG_WARN,
+            "metrics: %u routes are counted together as \"%s\": %u names have been given since the "
+            "start",
+            further, server->labels.names[LABEL_FURTHER], server->labels.count);
+    return ST_OK;
 }
 
 void generation_close(struct server *server, struct generation *generation) {

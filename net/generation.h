@@ -24,7 +24,6 @@ struct generation {
     struct script_app *app;
     struct script_vm **vms;   /* by shard */
     const unsigned *of_route; /* label of a route index */
-    unsigned further;         /* routes that have no label of their own */
 };
 
 /* Who loads it, and wants to be asked or told (see struct script_options). */

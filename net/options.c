@@ -84,7 +84,7 @@ static const struct spec specs[] = {
     {"handler-timeout-ms", "N", FOR_APP, KIND_NUMBER, AT(handler_timeout_ms), "2000", NULL, 1,
         3600000, false, "budget of a request's handler, over all its retries"},
     {"lua-memory-max", "N", FOR_APP, KIND_BYTES, AT(lua_memory_max), "64MiB", NULL, MIB, 64 * GIB,
-        false, "memory of each shard's VM"},
+        false, "memory of each shard's VM; during a reload there are two"},
     {"key-bytes-max", "N", FOR_APP, KIND_BYTES, AT(key_bytes_max), "1024", NULL, 1, 65535, false,
         "longest key"},
     {"value-bytes-max", "N", FOR_APP, KIND_BYTES, AT(value_bytes_max), "1MiB", NULL, 1, 256 * MIB,

@@ -11,6 +11,7 @@
 #include "net/checkpoint.h"
 #include "net/lifecycle.h"
 #include "net/recovery.h"
+#include "net/reload.h"
 #include "net/startup.h"
 #include "net/worker.h"
 
@@ -171,8 +172,10 @@ static void wait_for_stop(struct server *server) {
     sigaddset(&signals, SIGHUP);
     while (!server->stop_signal) {
         int signal = sigwaitinfo(&signals, NULL);
-        if (signal == SIGHUP)
-            diag(DIAG_WARN, "SIGHUP: this version cannot reload the application; restart it");
+        if (signal == SIGHUP && server->reloader)
+            reloader_ask(server->reloader);
+        else if (signal == SIGHUP)
+            diag(DIAG_WARN, "SIGHUP: there is no application to reload");
         else if (signal > 0)
             note_stop(server, signal);
     }
@@ -188,12 +191,18 @@ static enum status serve(struct server *server, struct buf *error) {
         server->checkpointer = checkpointer_start(server);
         status = server->checkpointer ? ST_OK : ST_NOMEM;
     }
+    if (status == ST_OK && server->generation) {
+        server->reloader = reloader_start(server);
+        status = server->reloader ? ST_OK : ST_NOMEM;
+    }
     if (status == ST_OK) {
         atomic_store_explicit(&server->phase, SERVER_READY, memory_order_release);
         diag(DIAG_INFO, "ready: %u shards, data in %s", server->shards, server->options->data);
         wait_for_stop(server);
         atomic_store_explicit(&server->phase, SERVER_DRAINING, memory_order_release);
     }
+    if (server->reloader)
+        reloader_stop(server->reloader);
     if (!drain_workers(server))
         leave_anyway(server);
     if (server->checkpointer) {
@@ -221,7 +230,8 @@ int server_run(const struct options *options, const struct script_engine *engine
     if (status == ST_OK)
         status = serve(&server, &error);
     startup_undo(&startup);
-    checkpointer_free(server.checkpointer); /* the metrics asked it to the end */
+    checkpointer_free(server.checkpointer); /* the metrics asked these two to the end */
+    reloader_free(server.reloader);
     bool failed = status != ST_OK && status != ST_CLOSED;
     if (failed)
         diag(DIAG_ERROR, "%.*s", (int)error.len, error.data ? error.data : status_text(status));

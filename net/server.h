@@ -24,6 +24,7 @@
 
 struct worker;
 struct checkpointer;
+struct reloader;
 struct shard_gauge;
 
 enum server_phase { SERVER_STARTING, SERVER_READY, SERVER_DRAINING };
@@ -63,6 +64,7 @@ struct server {
     _Atomic enum server_phase phase;
     atomic_uint connections;
     struct checkpointer *checkpointer; /* from READY on */
+    struct reloader *reloader;         /* likewise; NULL: no application */
     atomic_bool flushing;              /* a /v1/admin/flush is under way */
 };
 
