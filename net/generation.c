@@ -3,6 +3,28 @@
 #include <stdlib.h>
 
 #include "net/server.h"
+#include "net/watch.h"
+
+/* ---- what the engine asks and tells while it loads ---- */
+
+struct loading {
+    struct server *server;
+    bool (*stopped)(void *ctx);
+    void *ctx;
+};
+
+static bool is_stopped(void *ctx) {
+    const struct loading *loading = ctx;
+    return loading->stopped(loading->ctx);
+}
+
+static void note_file(void *ctx, const char *path) {
+    const struct loading *loading = ctx;
+    if (loading->server->watch)
+        watch_note(loading->server->watch, path);
+}
+
+/* ---- life ---- */
 
 /* What is wrong with the application and does not prevent it. */
 static void warn_of_problems(const struct server *server, const struct script_app *app) {
@@ -24,9 +46,10 @@ static enum status open_vms(
     return status;
 }
 
-enum status generation_open(struct server *server, uint64_t number,
-    const struct generation_loader *loader, struct generation **out, struct buf *error) {
+enum status generation_open(struct server *server, uint64_t number, bool (*stopped)(void *ctx),
+    void *ctx, struct generation **out, struct buf *error) {
     const struct options *options = server->options;
+    struct loading loading = {.server = server, .stopped = stopped, .ctx = ctx};
     struct generation *generation = calloc(1, sizeof(*generation));
     if (!generation) {
         buf_append_text(error, "out of memory");
@@ -40,15 +63,19 @@ enum status generation_open(struct server *server, uint64_t number,
         .key_bytes_max = options->key_bytes_max,
         .value_bytes_max = options->value_bytes_max,
         .shards = server->shards,
-        .stopped = loader->stopped,
-        .reading = loader->reading,
-        .ctx = loader->ctx,
+        .stopped = is_stopped,
+        .reading = note_file,
+        .ctx = &loading,
     };
+    if (server->watch)
+        watch_begin(server->watch);
     enum status status = server->engine->app_open(&script, &generation->app, error);
     if (status == ST_OK)
         warn_of_problems(server, generation->app);
     if (status == ST_OK)
         status = open_vms(server, generation, error);
+    if (server->watch)
+        watch_end(server->watch);
     if (status != ST_OK) {
         generation_close(server, generation);
         return status;

@@ -26,17 +26,11 @@ struct generation {
     const unsigned *of_route; /* label of a route index */
 };
 
-/* Who loads it, and wants to be asked or told (see struct script_options). */
-struct generation_loader {
-    bool (*stopped)(void *ctx);
-    void (*reading)(void *ctx, const char *path);
-    void *ctx;
-};
-
-/* Loads the application for every shard. Labels are not given yet. ST_OK; ST_INVALID, ST_NOMEM;
+/* Loads the application for every shard; with --watch, server->watch notes the files. Labels are
+ * not given yet. `stopped` is asked now and then and ends it if true. ST_OK; ST_INVALID, ST_NOMEM;
  * ST_CLOSED if it was stopped. */
 MUST_USE enum status generation_open(struct server *server, uint64_t number,
-    const struct generation_loader *loader, struct generation **generation, struct buf *error);
+    bool (*stopped)(void *ctx), void *ctx, struct generation **generation, struct buf *error);
 /* Gives its routes their labels, before the first call. ST_OK, ST_NOMEM. */
 MUST_USE enum status generation_label(struct server *server, struct generation *generation);
 /* No call is left in it, and no shard knows it. NULL is fine. */

@@ -140,6 +140,16 @@ bool option_read_durability(
     return true;
 }
 
+bool option_read_switch(const char *text, bool *on) {
+    static const char *const names[] = {"off", "on", "no", "yes", "false", "true", "0", "1"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i]) == 0) {
+            *on = i % 2 == 1;
+            return true;
+        }
+    return false;
+}
+
 bool option_read_level(const char *text, enum diag_level *level) {
     static const char *const names[] = {
         [DIAG_DEBUG] = "debug", [DIAG_INFO] = "info", [DIAG_WARN] = "warn", [DIAG_ERROR] = "error"};

@@ -17,6 +17,8 @@ bool option_read_address(const char *text, struct options_address *address);
 /* always, interval:MS with 1 to 60000 ms, manual. */
 bool option_read_durability(
     const char *text, enum wal_durability *durability, uint64_t *interval_ms);
+/* on or off; also yes and no, true and false, 1 and 0. */
+bool option_read_switch(const char *text, bool *on);
 bool option_read_level(const char *text, enum diag_level *level);
 bool option_read_format(const char *text, enum diag_format *format);
 

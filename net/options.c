@@ -28,6 +28,7 @@
 
 enum kind {
     KIND_TEXT,
+    KIND_SWITCH, /* --name alone is "on" */
     KIND_NUMBER,
     KIND_BYTES,
     KIND_SHARDS,
@@ -39,8 +40,8 @@ enum kind {
 
 struct spec {
     const char *name;
-    const char *argument;
-    unsigned commands; /* that take it */
+    const char *argument; /* NULL: none is needed */
+    unsigned commands;    /* that take it */
     enum kind kind;
     size_t offset;        /* into struct options */
     const char *fallback; /* NULL: none */
@@ -64,6 +65,8 @@ static const struct spec specs[] = {
         "log segments and snapshots; created if missing"},
     {"resources", "DIR", FOR_APP, KIND_TEXT, AT(resources), NULL, "a directory name", 0, 0, false,
         "templates and static files; the app file's folder if not given"},
+    {"watch", NULL, FOR_APP, KIND_SWITCH, AT(watch), "off", "on or off", 0, 0, false,
+        "reload the application when its files or templates change"},
     {"addr", "HOST:PORT", FOR_APP, KIND_ADDRESS, AT(addr), "127.0.0.1:8080", ADDRESS_RULE, 0, 0,
         false, "where to listen; port 0 picks a free one"},
     {"admin-addr", "HOST:PORT", FOR_APP, KIND_ADDRESS, AT(admin_addr), NULL, ADDRESS_RULE, 0, 0,
@@ -210,6 +213,9 @@ static enum status set_value(struct options *options, const struct spec *spec, c
     switch (spec->kind) {
     case KIND_TEXT:
         return set_text(to, value);
+    case KIND_SWITCH:
+        good = option_read_switch(value, to);
+        break;
     case KIND_NUMBER:
     case KIND_BYTES:
         good = set_quantity(spec, to, value);
@@ -395,6 +401,8 @@ static enum status take_argument(struct options *options, struct arguments *argu
     }
     if (equals) {
         argument->value = equals + 1;
+    } else if (argument->spec->kind == KIND_SWITCH) {
+        argument->value = "on";
     } else if (arguments->at < arguments->count &&
                strncmp(arguments->list[arguments->at], "--", 2) != 0) {
         argument->value = arguments->list[arguments->at++];
@@ -570,7 +578,8 @@ static void help_commands(struct buf *out) {
 }
 
 static void help_option(const struct spec *spec, struct buf *out) {
-    buf_printf(out, "  --%s %s\n      %s\n      ", spec->name, spec->argument, spec->meaning);
+    buf_printf(out, "  --%s%s%s\n      %s\n      ", spec->name, spec->argument ? " " : "",
+        spec->argument ? spec->argument : "", spec->meaning);
     print_allowed(out, spec);
     if (spec->fallback)
         buf_printf(out, "; default %s", spec->fallback);

@@ -23,8 +23,12 @@
 
 #include "core/clock.h"
 #include "net/lifecycle.h"
+#include "net/watch.h"
 #include "net/worker.h"
 
+/* After a change, so long without another; and how long to wait for that at most. */
+#define SETTLE_MS 100
+#define SETTLE_NS_MAX NS_PER_S
 /* Between two looks at whether the old generation's calls have ended. */
 #define LOOK_NS (5 * NS_PER_MS)
 
@@ -120,9 +124,8 @@ void reloader_report(struct reloader *reloader, struct reload_report *report) {
 static enum status prepare(
     struct reloader *reloader, struct generation **generation, struct buf *error) {
     struct server *server = reloader->server;
-    struct generation_loader loader = {.stopped = stopped, .ctx = reloader};
     uint64_t number = server->generation->number + 1;
-    enum status status = generation_open(server, number, &loader, generation, error);
+    enum status status = generation_open(server, number, stopped, reloader, generation, error);
     if (status != ST_OK)
         return status;
     status = generation_label(server, *generation);
@@ -178,19 +181,44 @@ static void reload(struct reloader *reloader) {
 
 /* ---- the thread ---- */
 
-static void wait_for_wake(struct reloader *reloader) {
-    struct pollfd watched = {.fd = reloader->wake, .events = POLLIN};
+/* Waits until it is asked, or something happens to the files. */
+static void wait_for_work(struct reloader *reloader) {
+    const struct watch *watch = reloader->server->watch;
+    struct pollfd waiting[] = {{.fd = reloader->wake, .events = POLLIN},
+        {.fd = watch ? watch_descriptor(watch) : -1, .events = POLLIN}};
     uint64_t wakes;
-    if (poll(&watched, 1, -1) > 0)
-        (void)!read(reloader->wake, &wakes, sizeof(wakes));
+    (void)!poll(waiting, 2, watch ? watch_wait_ms(watch) : -1);
+    (void)!read(reloader->wake, &wakes, sizeof(wakes));
+}
+
+/* Several files are often written together, and one in several steps: waits for a moment of rest,
+ * but not for ever. */
+static void let_it_settle(struct reloader *reloader) {
+    struct watch *watch = reloader->server->watch;
+    uint64_t deadline_ns = clock_monotonic_ns() + SETTLE_NS_MAX;
+    struct pollfd waiting = {.fd = watch_descriptor(watch), .events = POLLIN};
+    while (poll(&waiting, 1, SETTLE_MS) > 0 && !stopped(reloader) &&
+           clock_monotonic_ns() < deadline_ns) {
+        (void)watch_changed(watch);
+        waiting.fd = watch_descriptor(watch);
+    }
+}
+
+static bool files_changed(struct reloader *reloader) {
+    if (!reloader->server->watch || !watch_changed(reloader->server->watch))
+        return false;
+    let_it_settle(reloader);
+    return true;
 }
 
 static void *thread_main(void *argument) {
     struct reloader *reloader = argument;
     while (!stopped(reloader)) {
-        wait_for_wake(reloader);
-        if (atomic_exchange(&reloader->asked, false) && !stopped(reloader))
+        bool changed = files_changed(reloader);
+        if ((atomic_exchange(&reloader->asked, false) || changed) && !stopped(reloader))
             reload(reloader);
+        else
+            wait_for_work(reloader);
     }
     return NULL;
 }

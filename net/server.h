@@ -26,6 +26,7 @@ struct worker;
 struct checkpointer;
 struct reloader;
 struct shard_gauge;
+struct watch;
 
 enum server_phase { SERVER_STARTING, SERVER_READY, SERVER_DRAINING };
 
@@ -56,6 +57,7 @@ struct server {
     /* ---- main's; while it runs, the reloader's ---- */
     struct generation *generation; /* the current one; NULL: no application */
     struct generation *previous;   /* until its last call has ended */
+    struct watch *watch;           /* of the files; NULL without --watch */
 
     /* ---- main's ---- */
     int stop_signal; /* that has come; 0: none yet */

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "net/admin.h"
+#include "net/watch.h"
 #include "net/worker.h"
 
 /* Descriptors besides connections: the log, standard streams, connections that are only told that
@@ -17,10 +18,18 @@
 /* ---- application ---- */
 
 static enum status load_app(struct server *server, struct buf *error) {
-    struct generation_loader loader = {.stopped = server_told_to_stop, .ctx = server};
-    if (!server->options->app)
+    const struct options *options = server->options;
+    if (!options->app) {
+        if (options->watch)
+            diag(DIAG_WARN, "--watch: there is no --app to watch");
         return ST_OK;
-    return generation_open(server, 1, &loader, &server->generation, error);
+    }
+    server->watch = options->watch ? watch_create(options->resources) : NULL;
+    if (options->watch && !server->watch) {
+        buf_append_text(error, "out of memory");
+        return ST_NOMEM;
+    }
+    return generation_open(server, 1, server_told_to_stop, server, &server->generation, error);
 }
 
 /* ---- data directory ---- */
@@ -221,6 +230,7 @@ void startup_undo(struct startup *startup) {
     labels_destroy(&server->labels);
     generation_close(server, server->previous);
     generation_close(server, server->generation);
+    watch_destroy(server->watch);
     if (startup->lock)
         disk_close(startup->lock);
 }

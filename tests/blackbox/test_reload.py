@@ -356,6 +356,62 @@ end)"""))
         self.stop(server)
 
 
+class Watching(ReloadCase):
+    def expect(self, server, generation):
+        self.wait(server, lambda app: app["generation"] >= generation)
+
+    def test_changes_of_app_and_modules(self):
+        text = "local m = require 'lib.m'\nroute('which', 'json', function() return 200, { m, %d } end)"
+        server = self.serve(text % 1, options=["--watch"], modules={"lib/m.lua": "return 'a'"})
+
+        def which():
+            return server.request("GET", "/fn/which").json()
+
+        self.write(server, "app.lua", text % 2)  # renamed in place
+        self.expect(server, 2)
+        self.assertEqual(which(), ["a", 2])
+        with open(server.app, "w") as file:  # written in place, in two steps
+            file.write("local m = require 'lib.m'\n")
+            file.flush()
+            file.write((text % 3).split("\n")[1])
+        self.wait(server, lambda app: which() == ["a", 3])
+        self.write(server, "lib/m.lua", "return 'b'")
+        self.wait(server, lambda app: which() == ["b", 3])
+        self.write(server, "lib/m.lua", "return 'b' +")
+        app = self.wait(server, lambda app: app["last_reload_error"])
+        self.assertRegex(app["last_reload_error"], r"lib/m\.lua:1:")
+        self.assertEqual(which(), ["b", 3])
+        self.write(server, "lib/m.lua", "return 'c'")
+        self.wait(server, lambda app: which() == ["c", 3])
+        self.stop(server)
+
+    def test_a_module_that_was_missing_and_a_folder_that_was_replaced(self):
+        server = self.serve(answer(1), options=["--watch"])
+        self.write(server, "app.lua", "local n = require 'new.n'\nroute('which', 'json', function() return 200, n end)")
+        app = self.wait(server, lambda app: app["last_reload_error"])
+        self.assertIn("new/n.lua", app["last_reload_error"])
+        self.write(server, "new/n.lua", "return 5")
+        self.wait(server, lambda app: app["last_reload_error"] is None)
+        self.assertEqual(server.request("GET", "/fn/which").json(), 5)
+        os.rename(os.path.join(server.folder, "new"), os.path.join(server.folder, "old"))
+        self.write(server, "new/n.lua", "return 6")
+        self.wait(server, lambda app: server.request("GET", "/fn/which").json() == 6)
+        self.stop(server)
+
+    def test_templates_and_other_files(self):
+        server = self.serve(answer(1), options=["--watch"])
+        for name in ("notes.txt", "other.lua", ".page.mustache.swp"):
+            self.write(server, name, "x")
+        time.sleep(0.4)
+        self.assertEqual(self.app(server)["generation"], 1)
+        for number, name in enumerate(("page.mustache", "parts/item.mustache", "page.mustache"), 2):
+            self.write(server, name, "x" * number)
+            self.expect(server, number)
+        os.unlink(os.path.join(server.folder, "parts", "item.mustache"))
+        self.expect(server, 5)
+        self.stop(server)
+
+
 class Bounds(ReloadCase):
     def resident(self, server):
         with open("/proc/%d/status" % server.process.pid) as file:

@@ -173,6 +173,27 @@ static void a_bad_variable_is_named(void **state) {
     assert_says("1 to 3600000");
 }
 
+static void a_switch_needs_no_value(void **state) {
+    (void)state;
+    assert_parsed("serve");
+    assert_false(options.watch);
+    assert_parsed("serve --watch --shards 3");
+    assert_true(options.watch);
+    assert_int_equal(options.shards, 3);
+    assert_int_equal(parse_with("CONCAVE_WATCH=1", "serve"), ST_OK);
+    assert_true(options.watch);
+    assert_int_equal(parse_with("CONCAVE_WATCH=yes", "serve --watch=off"), ST_OK);
+    assert_false(options.watch);
+    write_file("watch = true\n");
+    char line[128];
+    snprintf(line, sizeof(line), "serve --config %s", path);
+    assert_parsed(line);
+    assert_true(options.watch);
+    assert_refused(
+        "serve --watch=maybe", "--watch: \"maybe\" is not allowed: it must be on or off");
+    assert_refused("serve --watch on", "unexpected argument \"on\"");
+}
+
 static void unknown_options_are_named(void **state) {
     (void)state;
     assert_refused("serve --foo 1", "unknown option --foo");
@@ -420,6 +441,7 @@ int main(void) {
         TEST(of_repeated_flags_the_last_counts),
         TEST(unknown_and_empty_variables_are_ignored),
         TEST(a_bad_variable_is_named),
+        TEST(a_switch_needs_no_value),
         TEST(unknown_options_are_named),
         TEST(a_missing_value_is_named),
         TEST(values_out_of_range_name_option_and_range),
