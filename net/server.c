@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,8 +16,6 @@
 #include "net/startup.h"
 #include "net/worker.h"
 
-/* A shard's thread that has been in one turn for so long is stuck. */
-#define STUCK_NS (10 * NS_PER_S)
 /* What a drain may take beyond the handlers' budget, and how often it looks. */
 #define DRAIN_EXTRA_NS (5 * NS_PER_S)
 #define DRAIN_LOOK_NS (2 * NS_PER_MS)
@@ -26,7 +25,7 @@ bool server_alive(const struct server *server) {
     for (unsigned i = 0; i < server->shards; i++) {
         uint64_t started_ns =
             atomic_load_explicit(&server->workers[i]->turn_started_ns, memory_order_relaxed);
-        if (started_ns != 0 && now_ns > started_ns && now_ns - started_ns > STUCK_NS)
+        if (started_ns != 0 && now_ns > started_ns && now_ns - started_ns > WATCHDOG_STUCK_NS)
             return false;
     }
     return true;
@@ -68,6 +67,39 @@ bool server_told_to_stop(void *ctx) {
     if (signal > 0)
         note_stop(server, signal);
     return server->stop_signal != 0;
+}
+
+/* ---- the watchdog ---- */
+
+/* What stands still will not move again, and others wait for it: a core dump says where it is. */
+static _Noreturn void give_up(const struct server *server, unsigned shard) {
+    unsigned label;
+    bool running = shard_peers_running(server->peers, shard, &label);
+    diag(DIAG_ERROR,
+        "shard %u has been in one turn for %d s, %s%s of %s: the process aborts; nothing that was "
+        "acknowledged is lost",
+        shard, (int)(WATCHDOG_STUCK_NS / NS_PER_S), running ? "in route " : "outside any route",
+        running ? server->labels.names[label] : "",
+        server->options->app ? server->options->app : "no application");
+    abort();
+}
+
+static void look_at_shards(struct server *server) {
+    uint64_t turns[WATCHDOG_SHARDS_MAX];
+    uint64_t now_ns = clock_monotonic_ns();
+    if (now_ns - server->watchdog.looked_ns < WATCHDOG_LOOK_NS)
+        return;
+    for (unsigned i = 0; i < server->shards; i++)
+        turns[i] = atomic_load_explicit(&server->workers[i]->turn_started_ns, memory_order_relaxed);
+    unsigned stuck = watchdog_step(&server->watchdog, turns, server->shards, now_ns);
+    if (stuck < server->shards)
+        give_up(server, stuck);
+}
+
+/* While first_run and start run. */
+static bool told_to_stop_in_start(void *ctx) {
+    look_at_shards(ctx);
+    return server_told_to_stop(ctx);
 }
 
 /* ---- opening the shards, in their threads ---- */
@@ -170,14 +202,16 @@ static void wait_for_stop(struct server *server) {
     sigset_t signals;
     stop_signals(&signals);
     sigaddset(&signals, SIGHUP);
+    const struct timespec look = {.tv_sec = WATCHDOG_LOOK_NS / NS_PER_S};
     while (!server->stop_signal) {
-        int signal = sigwaitinfo(&signals, NULL);
+        int signal = sigtimedwait(&signals, NULL, &look);
         if (signal == SIGHUP && server->reloader)
             reloader_ask(server->reloader);
         else if (signal == SIGHUP)
             diag(DIAG_WARN, "SIGHUP: there is no application to reload");
         else if (signal > 0)
             note_stop(server, signal);
+        look_at_shards(server);
     }
 }
 
@@ -186,7 +220,7 @@ static enum status serve(struct server *server, struct buf *error) {
     enum status status = ST_OK;
     open_shards(server);
     if (server->generation)
-        status = lifecycle_run(server, server->generation, server_told_to_stop, server, error);
+        status = lifecycle_run(server, server->generation, told_to_stop_in_start, server, error);
     if (status == ST_OK) {
         server->checkpointer = checkpointer_start(server);
         status = server->checkpointer ? ST_OK : ST_NOMEM;

@@ -19,6 +19,7 @@
 #include "net/http_parse.h"
 #include "net/labels.h"
 #include "net/options.h"
+#include "net/watchdog.h"
 #include "shard/script.h"
 #include "shard/shard.h"
 
@@ -61,6 +62,7 @@ struct server {
 
     /* ---- main's ---- */
     int stop_signal; /* that has come; 0: none yet */
+    struct watchdog watchdog;
 
     /* ---- any thread ---- */
     _Atomic enum server_phase phase;

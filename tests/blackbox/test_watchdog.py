@@ -1,0 +1,80 @@
+"""The watchdog ends a server one of whose shards stands still. It takes as long as that is: some ten seconds.
+
+Nothing that a client can do makes a shard stand still, so its thread is stopped by ptrace.
+"""
+import ctypes
+import os
+import signal
+import time
+import unittest
+
+from clients import Client
+from server import Server
+
+APP = "route('spin/:n', 'json', function() while true do end end)\n"
+PTRACE_CONT, PTRACE_SEIZE, PTRACE_INTERRUPT = 7, 0x4206, 0x4207
+WAIT_ALL = 0x40000000  # __WALL: threads too
+SECONDS_MAX = 40
+
+
+def thread_of(process, name):
+    """The id of the process's thread of this name."""
+    for thread in os.listdir("/proc/%d/task" % process.pid):
+        with open("/proc/%d/task/%s/comm" % (process.pid, thread)) as file:
+            if file.read().strip() == name:
+                return int(thread)
+    raise AssertionError("no thread " + name)
+
+
+def ptrace(request, thread):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    libc.ptrace.restype = ctypes.c_long
+    if libc.ptrace(request, thread, None, None) != 0:
+        raise OSError(ctypes.get_errno(), "ptrace")
+
+
+class Watchdog(unittest.TestCase):
+    def test_a_shard_that_stands_still_ends_the_process_with_a_line_that_says_where(self):
+        server = Server(shards=1, options=["--handler-timeout-ms", "600000"])
+        self.addCleanup(server.remove)
+        server.app = os.path.join(server.folder, "spin.lua")
+        with open(server.app, "w") as file:
+            file.write(APP)
+        server.start()
+        server.put("kept", 1)
+        client = Client(server)
+        self.addCleanup(client.close)
+        client.send("GET", "/fn/spin/1")
+        time.sleep(0.2)  # it runs for good now
+        thread = thread_of(server.process, "shard-0")
+        try:
+            ptrace(PTRACE_SEIZE, thread)
+        except OSError as error:
+            self.skipTest("ptrace is not allowed here: %s" % error)
+        begun = time.monotonic()
+        for _ in range(100):
+            ptrace(PTRACE_INTERRUPT, thread)
+            os.waitpid(thread, WAIT_ALL)  # it has stopped
+            with open("/proc/%d/task/%d/syscall" % (server.process.pid, thread)) as file:
+                if file.read().startswith("-1"):
+                    break  # not in the kernel, so most likely in Lua
+            ptrace(PTRACE_CONT, thread)
+            time.sleep(0.013)
+        while True:  # and now it is gone
+            done, status = os.waitpid(thread, WAIT_ALL | os.WNOHANG)
+            if done and (os.WIFSIGNALED(status) or os.WIFEXITED(status)):
+                break
+            self.assertLess(time.monotonic() - begun, SECONDS_MAX, server.stderr())
+            time.sleep(0.05)
+        self.assertEqual(server.wait(), -signal.SIGABRT, server.stderr())
+        self.assertGreater(time.monotonic() - begun, 9)
+        self.assertRegex(server.stderr(), r"shard 0 .* in route /fn/spin/:n of \S+spin\.lua")
+        server.app = None
+        server.start()
+        self.assertEqual(server.get("kept")[0], 1)
+        self.assertEqual(server.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
