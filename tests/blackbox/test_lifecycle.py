@@ -1,9 +1,11 @@
-"""An application's first and last moments: ends that do not wait for what its own functions do."""
+"""first_run exactly once whatever crashes, and ends that do not wait for what the application does at its start."""
 import os
+import shutil
 import time
 import unittest
 
-from server import Server
+from clients import kill, seeded, stop
+from server import Server, run, scaled
 
 ROUTE = "route('ok', 'json', function() return 200, {} end)\n"
 # Without promptness these would take 120 s, or 5 s for each load.
@@ -65,6 +67,54 @@ class Stopping(unittest.TestCase):
                 file.write(ROUTE + "on('first_run', function() set('whole', 1) end)")
             server.start()
             self.assertEqual(sorted(server.dump()), ["whole"])
+
+
+class FirstRun(unittest.TestCase):
+    ROUNDS = 20
+
+    def test_exactly_once_whatever_crashes(self):
+        """kill -9 at any moment of the first starts, other shard counts at the next: then it has run once, whole."""
+        draw = seeded()
+        moments = {"before": 0, "after": 0}
+        for _ in range(scaled(self.ROUNDS)):
+            self.round(draw, moments)
+        print("first_run tried: killed %(before)d times before it had run, %(after)d times after" % moments)
+
+    def round(self, draw, moments):
+        keys = draw.randrange(500, 8000)
+        text = ROUTE + """
+on('first_run', function()
+  local run = incr('runs')
+  for i = 1, %d do set('key:' .. i, run) end
+end)
+on('start', function() incr('starts') end)""" % keys
+        with Written(text, shards=draw.randint(1, 4), options=["--wal-segment-bytes", "1MiB"]) as server:
+            begun = time.monotonic()
+            server.start()
+            whole = time.monotonic() - begun
+            kill(server)
+            shutil.rmtree(server.data)
+            for _ in range(draw.randint(1, 3)):
+                server.shards = draw.randint(1, 4)
+                server.spawn()
+                time.sleep(draw.uniform(0, whole))
+                kill(server)
+                moments["after" if self.has_run(server) else "before"] += 1
+            server.shards = draw.randint(1, 4)
+            server.start()
+            items = server.dump()
+            self.assertEqual(items["runs"][0], 1)
+            self.assertEqual({value for key, (value, _) in items.items() if key.startswith("key:")}, {1})
+            self.assertEqual(len(items), keys + 2)
+            version = items["runs"][1]
+            self.assertTrue(all(item[1] == version for key, item in items.items() if key != "starts"))
+            server.restart(shards=draw.randint(1, 4))
+            self.assertEqual(server.get("runs"), (1, version))
+            stop(server)
+
+    def has_run(self, server):
+        dumped = run("dump", server.data) if os.path.isdir(server.data) else None
+        return dumped is not None and '"first_run":true' in dumped.stdout
 
 
 if __name__ == "__main__":
