@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "core/error_page.h"
 #include "core/json_read.h"
 #include "core/json_write.h"
 #include "lua/doom.h"
@@ -153,11 +154,22 @@ void script_make_reply(lua_State *L, int first, enum route_kind kind, struct rep
         luaL_error(L, "reply too large");
 }
 
-void script_error_reply(struct reply *reply, int status, const char *code, const char *text) {
-    reply->status = status;
+void script_refuse(struct call *call, const char *code, const char *text) {
+    struct reply *reply = &call->reply;
+    struct accept_tastes tastes = {0};
+    for (unsigned i = 0; i < call->request.header_count; i++)
+        if (slice_equal(call->request.headers[i].name, SLICE("accept")))
+            accept_add(&tastes, call->request.headers[i].value);
+    reply->status = 400;
     reply->content_type = "application/json";
     buf_reset(&reply->headers, SIZE_MAX);
     buf_reset(&reply->body, SIZE_MAX);
+    buf_append_text(&reply->headers, "Vary: Accept\r\n");
+    if (accept_prefers_html(&tastes)) {
+        reply->content_type = ERROR_PAGE_TYPE;
+        error_page_write(&reply->body, 400, "Bad Request", text, call->request.id);
+        return;
+    }
     buf_append_text(&reply->body, "{\"error\":");
     json_write_string(&reply->body, slice_of(text, strlen(text)));
     buf_append_text(&reply->body, ",\"code\":");

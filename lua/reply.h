@@ -9,7 +9,8 @@
  * ones are nil), for a route of this kind. */
 void script_make_reply(lua_State *L, int first, enum route_kind kind, struct reply *reply);
 
-/* A reply that the platform makes before the handler runs: {"error": text, "code": code}. */
-void script_error_reply(struct reply *reply, int status, const char *code, const char *text);
+/* The 400 that the platform answers before the handler runs: {"error": text, "code": code}, or a
+ * page for a client that likes HTML better. */
+void script_refuse(struct call *call, const char *code, const char *text);
 
 #endif

@@ -106,7 +106,7 @@ static bool push_json_args(lua_State *L, struct call *call) {
         char text[160];
         (void)snprintf(
             text, sizeof text, "bad JSON at byte %zu: %s", reader.error_at, reader.error);
-        script_error_reply(&call->reply, 400, "bad_json", text);
+        script_refuse(call, "bad_json", text);
         return false;
     }
     char first = '\0';
@@ -130,7 +130,7 @@ bool script_push_args(lua_State *L, struct call *call) {
         lua_newtable(L);
         if (!add_form(L, request, kind)) {
             lua_pop(L, 1);
-            script_error_reply(&call->reply, 400, "bad_form", "the body is no well-formed form");
+            script_refuse(call, "bad_form", "the body is no well-formed form");
             return false;
         }
     }
@@ -143,8 +143,7 @@ bool script_push_args(lua_State *L, struct call *call) {
     }
     if (!add_pairs(L, request->query)) {
         lua_pop(L, 1);
-        script_error_reply(
-            &call->reply, 400, "bad_query", "'%' without two hexadecimal digits in the query");
+        script_refuse(call, "bad_query", "'%' without two hexadecimal digits in the query");
         return false;
     }
     return true;

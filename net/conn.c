@@ -101,8 +101,8 @@ void conn_enqueue(struct conn *conn, struct exchange *exchange) {
 
 void conn_refuse(
     struct conn *conn, struct slice head, int status, const char *code, const char *text) {
-    /* A body that is refused half-way is answered under its request's own id, and a head under the
-     * one that it names. */
+    /* A body that is refused half-way is answered under its request's own id and wishes, and a head
+     * under those that it names. */
     struct exchange *exchange = conn->reading;
     if (!exchange) {
         exchange = exchange_take(&conn->worker->pool);
@@ -110,11 +110,9 @@ void conn_refuse(
             conn_close(conn);
             return;
         }
-        exchange_find_id(exchange, head);
+        exchange_note_refused(exchange, head);
     }
-    reply_error(&exchange->call.reply, status, code, text, exchange->call.request.id);
-    if (status == 503)
-        buf_append_text(&exchange->call.reply.headers, "Retry-After: 1\r\n");
+    exchange_fail(exchange, status, code, text);
     exchange->keep_alive = false;
     conn_enqueue(conn, exchange);
 }

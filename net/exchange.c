@@ -153,26 +153,78 @@ static struct slice trimmed(struct slice text) {
     return text;
 }
 
-void exchange_find_id(struct exchange *exchange, struct slice head) {
-    static const struct slice name = SLICE("x-request-id:");
-    struct slice line, found = {0};
-    bool begun = false;
-    while (next_line(&head, &line) && (line.len > 0 || !begun)) {
-        begun |= line.len > 0;
-        if (line.len <= name.len || strncasecmp(line.data, name.data, name.len) != 0)
-            continue;
-        struct slice id = trimmed(slice_of(line.data + name.len, line.len - name.len));
-        if (id_usable(id))
-            found = id;
-    }
-    if (found.len == 0)
-        return;
+static bool has_prefix(struct slice text, struct slice prefix) {
+    return text.len >= prefix.len && memcmp(text.data, prefix.data, prefix.len) == 0;
+}
+
+/* True for what no person looks at in a browser. */
+static bool is_for_programs(struct slice path) {
+    return has_prefix(path, SLICE("/v1/")) || slice_equal(path, SLICE("/metrics")) ||
+           slice_equal(path, SLICE("/livez")) || slice_equal(path, SLICE("/readyz"));
+}
+
+/* The path in a request line that may be anything. */
+static struct slice path_of(struct slice line) {
+    const char *space = memchr(line.data, ' ', line.len);
+    if (!space)
+        return slice_of("", 0);
+    struct slice path = slice_of(space + 1, line.len - (size_t)(space + 1 - line.data));
+    for (size_t i = 0; i < path.len; i++)
+        if (path.data[i] == ' ' || path.data[i] == '?')
+            path.len = i;
+    return path;
+}
+
+/* The value, if the line is the field of this name (with its colon); else its data is NULL. */
+static struct slice value_of(struct slice line, struct slice name) {
+    if (line.len < name.len || strncasecmp(line.data, name.data, name.len) != 0)
+        return slice_of(NULL, 0);
+    return trimmed(slice_of(line.data + name.len, line.len - name.len));
+}
+
+static void use_id(struct exchange *exchange, struct slice found) {
     assert(exchange->storage.len == FRESH_ID_BYTES);
     buf_append_slice(&exchange->storage, found);
     if (buf_ok(&exchange->storage)) /* else the fresh one, which may have moved, has to do */
         exchange->call.request.id = slice_of(exchange->storage.data + FRESH_ID_BYTES, found.len);
     else
         exchange->call.request.id = slice_of(exchange->storage.data, FRESH_ID_BYTES);
+}
+
+void exchange_note_refused(struct exchange *exchange, struct slice head) {
+    struct slice line, id = {0};
+    bool begun = false;
+    while (next_line(&head, &line) && (line.len > 0 || !begun)) {
+        if (!begun && line.len > 0)
+            exchange->for_programs = is_for_programs(path_of(line));
+        begun |= line.len > 0;
+        struct slice value = value_of(line, SLICE("x-request-id:"));
+        if (id_usable(value))
+            id = value;
+        value = value_of(line, SLICE("accept:"));
+        if (value.data)
+            accept_add(&exchange->tastes, value);
+    }
+    if (id.len > 0)
+        use_id(exchange, id);
+}
+
+void exchange_fail(struct exchange *exchange, int status, const char *code, const char *text) {
+    const struct request *request = &exchange->call.request;
+    struct reply *reply = &exchange->call.reply;
+    struct accept_tastes tastes = exchange->tastes;
+    for (unsigned i = 0; i < request->header_count; i++)
+        if (slice_equal(request->headers[i].name, SLICE("accept")))
+            accept_add(&tastes, request->headers[i].value);
+    bool for_programs = exchange->for_programs || is_for_programs(request->path);
+    if (!for_programs && accept_prefers_html(&tastes))
+        reply_error_page(reply, status, text, request->id);
+    else
+        reply_error(reply, status, code, text, request->id);
+    if (!for_programs)
+        buf_append_text(&reply->headers, "Vary: Accept\r\n");
+    if (status == 503)
+        buf_append_text(&reply->headers, "Retry-After: 1\r\n");
 }
 
 /* A slice of the bytes at `from`, as a slice of their copy at `to`. */

@@ -15,6 +15,7 @@
 #ifndef CONCAVE_NET_EXCHANGE_H
 #define CONCAVE_NET_EXCHANGE_H
 
+#include "core/error_page.h"
 #include "net/http_parse.h"
 #include "shard/procedure.h"
 
@@ -41,7 +42,10 @@ struct exchange {
     bool continue_wanted; /* "100 Continue" is to be sent before the body comes */
     struct buf storage;   /* the head as received, with what the request's slices point to */
     struct buf body;
-    struct buf params;   /* decoded path parameters */
+    struct buf params; /* decoded path parameters */
+    /* Of a head that was refused, so that it is not in call.request. */
+    struct accept_tastes tastes;
+    bool for_programs;
     uint64_t held_bytes; /* what the connection counts for the reply that it holds */
     uint64_t flush_lsn;  /* /v1/admin/flush: done when this is durable */
     const struct generation *generation; /* of a script's call; else NULL */
@@ -71,8 +75,14 @@ void exchange_give(struct exchange_pool *pool, struct exchange *exchange);
 /* Copies a parsed head of len bytes at data, and the client's address, into the exchange. */
 MUST_USE enum status exchange_set_head(struct exchange *exchange, const struct http_head *head,
     const char *data, size_t len, struct slice remote);
-/* Looks for the client's id in a head that is refused or not complete, so that its error reply
- * carries it too. */
-void exchange_find_id(struct exchange *exchange, struct slice head);
+/* Looks in a head that is refused or not complete for what its error reply depends on: the client's
+ * id, and what it accepts. */
+void exchange_note_refused(struct exchange *exchange, struct slice head);
+
+/* Makes the reply an error of the server's own, whatever it was before: a page if the client likes
+ * HTML better than JSON, else JSON. Paths that only programs ask for (/v1/, /metrics, /livez and
+ * /readyz) always get JSON. code and text are constants or live as long as the call; a 503 gets
+ * Retry-After. */
+void exchange_fail(struct exchange *exchange, int status, const char *code, const char *text);
 
 #endif

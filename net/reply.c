@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "core/clock.h"
+#include "core/error_page.h"
 #include "core/json_write.h"
 
 /* A pooled reply keeps buffers of this size; larger ones go back to the system. */
@@ -47,6 +48,13 @@ void reply_error(
         json_write_string(body, id);
     }
     buf_append_text(body, "}\n");
+}
+
+void reply_error_page(struct reply *reply, int status, const char *text, struct slice id) {
+    reply_reset(reply);
+    reply->status = status;
+    reply->content_type = ERROR_PAGE_TYPE;
+    error_page_write(&reply->body, status, reply_reason(status), text, id);
 }
 
 const char *reply_reason(int status) {

@@ -34,6 +34,8 @@ bool reply_ok(const struct reply *reply);
  */
 void reply_error(
     struct reply *reply, int status, const char *code, const char *text, struct slice id);
+/* The same for a browser: a page with status, text and id (core/error_page.h). */
+void reply_error_page(struct reply *reply, int status, const char *text, struct slice id);
 
 /* Appends the whole response. The reply must be ok. Content-Length is always there, but not with
  * 204 and 304 (RFC 9110 8.6), which have no body either. */

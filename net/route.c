@@ -51,10 +51,7 @@ static struct failure failure_of(enum status status) {
 
 static enum route_action answer_error(
     struct exchange *exchange, int status, const char *code, const char *text) {
-    struct reply *reply = &exchange->call.reply;
-    reply_error(reply, status, code, text, exchange->call.request.id);
-    if (status == 503)
-        buf_append_text(&reply->headers, "Retry-After: 1\r\n");
+    exchange_fail(exchange, status, code, text);
     return ROUTE_ANSWERED;
 }
 
