@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "net/files.h"
 #include "net/reply.h"
 #include "net/route.h"
 #include "net/worker.h"
@@ -67,9 +68,12 @@ void conn_close(struct conn *conn) {
         next = exchange->next;
         exchange->conn = NULL;
         exchange->next = NULL;
-        /* What the shards have comes back by worker_released. */
+        /* What the shards have comes back by worker_released, and by files_returned what the file
+         * thread has. */
         if (exchange->state == EXCHANGE_QUEUED || exchange->state == EXCHANGE_READY)
             exchange_give(&worker->pool, exchange);
+        else if (exchange->state == EXCHANGE_SENDING)
+            files_drop(worker, exchange);
     }
     conn->reading = conn->first = conn->start = conn->running = NULL;
     buf_free(&conn->in);

@@ -1,9 +1,9 @@
 /* A client's connection: bytes in, requests in order, replies out in the same order.
  *
  * Input, in the worker's buffer, is parsed into exchanges (net/exchange.h), as many as there are;
- * they form a queue. One of them runs at a time: the next starts when the one before has committed,
- * while replies leave from the front of the queue as they become ready, all that are ready in one
- * write.
+ * they form a queue. One of them runs at a time: the next starts when the one before has committed
+ * (or, if it is a file, has been sent), while replies leave from the front of the queue as they
+ * become ready, all that are ready in one write.
  *
  *     HEAD <-> BODY          requests are taken
  *       \------> DONE        no further request is taken: the last one asked for close, was
@@ -125,7 +125,8 @@ bool conn_may_take(const struct conn *conn);
 void conn_take_kept(struct conn *conn, uint64_t now_ns);
 /* conn_out.c: the socket is writable. */
 void conn_writable(void *ctx);
-/* conn_out.c: writes all replies that are ready, unless the socket is full. May close. */
+/* conn_out.c: writes all replies that are ready, and what there is of a file, unless the socket is
+ * full. May close. */
 void conn_send(struct conn *conn, uint64_t now_ns);
 /* conn_out.c: reply bytes not yet taken by the socket. */
 uint64_t conn_output_bytes(const struct conn *conn);

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "net/conn.h"
+#include "net/files.h"
 #include "net/reply.h"
 #include "net/worker.h"
 
@@ -13,34 +14,64 @@ uint64_t conn_output_bytes(const struct conn *conn) {
     return conn->held_bytes + (conn->out.len - conn->out_at);
 }
 
-/* Writes the ready replies at the front of the queue into out. */
-static void compose(struct conn *conn, struct buf *out, uint64_t now_ns) {
-    struct worker *worker = conn->worker;
-    while (conn->first && conn->first->state == EXCHANGE_READY) {
-        struct exchange *exchange = conn->first;
-        struct reply *reply = &exchange->call.reply;
-        if (!reply_ok(reply)) {
-            /* It may have committed, so no error reply, which would say that it has not. */
-            out->failed = true;
-            return;
-        }
+/* True if something of its reply is there to be written. */
+static bool may_leave(const struct exchange *exchange) {
+    return exchange->state == EXCHANGE_READY ||
+           (exchange->state == EXCHANGE_SENDING && !exchange->file.away);
+}
+
+/* Writes what there is of the first reply; true if that was the last of it. */
+static bool write_first(struct conn *conn, struct buf *out) {
+    struct exchange *exchange = conn->first;
+    struct reply *reply = &exchange->call.reply;
+    if (!reply_ok(reply) || exchange->file.failed) {
+        /* It may have committed, so no error reply, which would say that it has not; and behind the
+         * head of a reply nothing can be said any more. */
+        out->failed = true;
+        return false;
+    }
+    if (exchange->file.begun) {
+        buf_append_slice(out, buf_slice(&reply->body));
+    } else {
+        exchange->file.begun = true;
         reply_write(out, reply,
             &(struct reply_frame){
                 .request_id = exchange->call.request.id,
-                .date = worker_date(worker),
+                .date = worker_date(conn->worker),
+                .absent_bytes = exchange->absent_bytes,
                 .head_only = exchange->head_only,
                 .keep_alive = exchange->keep_alive,
                 .say_keep_alive = exchange->say_keep_alive,
             });
-        worker_count(worker, exchange, now_ns);
-        if (!exchange->keep_alive)
-            conn->closing = true;
-        conn->held_bytes -= exchange->held_bytes;
-        conn->queued--;
-        conn->first = exchange->next;
-        if (!conn->first)
-            conn->end = &conn->first;
-        exchange_give(&worker->pool, exchange);
+    }
+    if (exchange->file.left == 0)
+        return true;
+    buf_reset(&reply->body, 0);
+    return false;
+}
+
+/* The first reply is written: its exchange is over. */
+static void take_first(struct conn *conn, uint64_t now_ns) {
+    struct exchange *exchange = conn->first;
+    worker_count(conn->worker, exchange, now_ns);
+    if (!exchange->keep_alive)
+        conn->closing = true;
+    conn->held_bytes -= exchange->held_bytes;
+    conn->queued--;
+    conn->first = exchange->next;
+    if (!conn->first)
+        conn->end = &conn->first;
+    if (conn->running == exchange)
+        conn->running = NULL;
+    exchange_give(&conn->worker->pool, exchange);
+}
+
+/* Writes the ready replies at the front of the queue into out. */
+static void compose(struct conn *conn, struct buf *out, uint64_t now_ns) {
+    while (conn->first && may_leave(conn->first)) {
+        if (!write_first(conn, out))
+            return;
+        take_first(conn, now_ns);
     }
     if (!conn->first && conn->reading && conn->reading->continue_wanted) {
         /* RFC 9110 10.1.1: needless once the body has begun to come. */
@@ -57,6 +88,13 @@ static ssize_t send_some(struct conn *conn, const char *data, size_t len, uint64
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
     conn->progress_ns = now_ns;
     return count;
+}
+
+/* All is written: a file that is being sent is read on. */
+static void ask_for_more(struct conn *conn) {
+    struct exchange *first = conn->first;
+    if (first && first->state == EXCHANGE_SENDING && !first->file.away)
+        files_read(conn->worker, first);
 }
 
 /* All is written: is the connection over? */
@@ -95,6 +133,7 @@ void conn_send(struct conn *conn, uint64_t now_ns) {
             conn_close(conn);
         return;
     }
+    ask_for_more(conn);
     after_last_byte(conn, now_ns);
 }
 

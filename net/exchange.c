@@ -105,6 +105,7 @@ static void clear(struct exchange *exchange) {
 
 void exchange_give(struct exchange_pool *pool, struct exchange *exchange) {
     const struct procedure *procedure = exchange->call.procedure;
+    assert(!exchange->file.open && !exchange->file.away);
     if (procedure && procedure->release)
         procedure->release(&exchange->call);
     assert(pool->body_bytes_held >= exchange->body.len);

@@ -2,14 +2,17 @@
  * socket.
  *
  *     READING -> QUEUED -> RUNNING -> COMMITTED -> READY -> written
- *                    \------ answered at once ------/
+ *                    \  \------ answered at once ------/      /
+ *                     \-> RUNNING -> SENDING, piece by piece -/   a long static file
  *
  * READING: the body is coming in. QUEUED: complete, waiting for its turn on the connection.
- * RUNNING: the shards have it. COMMITTED: the next of the connection may start. READY: the reply
- * may leave.
+ * RUNNING: the shards, or the file thread, have it. COMMITTED: the next of the connection may
+ * start. READY: the reply may leave. SENDING: the reply leaves as it is read; the next starts
+ * behind it.
  *
  * Ownership: a worker's pool makes exchanges and takes them back; in between one belongs to its
- * connection, and, while RUNNING or COMMITTED, its call to the shards. The request's slices point
+ * connection, and, while RUNNING or COMMITTED, its call to the shards; of one that is at the file
+ * thread the call is that thread's (net/files.h). The request's slices point
  * into the exchange's own copy, so the connection may come and go. Threads: the worker's. Errors:
  * ST_NOMEM. */
 #ifndef CONCAVE_NET_EXCHANGE_H
@@ -28,6 +31,17 @@ enum exchange_state {
     EXCHANGE_RUNNING,
     EXCHANGE_COMMITTED,
     EXCHANGE_READY,
+    EXCHANGE_SENDING,
+};
+
+/* The rest of a static file that is being sent. */
+struct file_send {
+    bool away;  /* the exchange is at the file thread (the worker's; the others are whose it is) */
+    bool open;  /* fd is to be closed */
+    bool begun; /* status, fields and the first piece are written */
+    bool failed;
+    int fd;
+    uint64_t at, left; /* bytes that are not read yet */
 };
 
 struct exchange {
@@ -49,6 +63,9 @@ struct exchange {
     uint64_t held_bytes; /* what the connection counts for the reply that it holds */
     uint64_t flush_lsn;  /* /v1/admin/flush: done when this is durable */
     const struct generation *generation; /* of a script's call; else NULL */
+    struct file_send file;
+    uint64_t
+        absent_bytes;   /* of the body, that Content-Length counts and reply.body does not have */
     /* Calls without a client (first_run, start): told instead of the connection. */
     void (*done)(void *ctx, struct exchange *exchange);
     void *done_ctx;

@@ -19,6 +19,7 @@ static const char *const fixed_names[LABEL_FIXED] = {
     [LABEL_STATUS] = "/v1/admin/status",
     [LABEL_FLUSH] = "/v1/admin/flush",
     [LABEL_CHECKPOINT] = "/v1/admin/checkpoint",
+    [LABEL_STATIC] = "/static/*",
     [LABEL_METRICS] = "/metrics",
     [LABEL_LIVEZ] = "/livez",
     [LABEL_READYZ] = "/readyz",

@@ -163,7 +163,7 @@ void reply_write(struct buf *out, const struct reply *reply, const struct reply_
         has_date = write_own_fields(out, buf_slice(&reply->headers));
     if (!bodiless) {
         buf_append_slice(out, SLICE("Content-Length: "));
-        buf_append_u64(out, reply->body.len);
+        buf_append_u64(out, reply->body.len + frame->absent_bytes);
         buf_append_slice(out, SLICE("\r\n"));
     }
     if (!has_date) {

@@ -17,10 +17,11 @@
 /* What of the reply is not the procedure's but the connection's. */
 struct reply_frame {
     struct slice request_id;
-    struct slice date;   /* as reply_date writes it */
-    bool head_only;      /* the answer to HEAD: Content-Length stays, the body does not */
-    bool keep_alive;     /* else "Connection: close" */
-    bool say_keep_alive; /* HTTP/1.0, where staying open must be said */
+    struct slice date;     /* as reply_date writes it */
+    uint64_t absent_bytes; /* of the body, that are not in the reply: they follow, or HEAD asks */
+    bool head_only;        /* the answer to HEAD: Content-Length stays, the body does not */
+    bool keep_alive;       /* else "Connection: close" */
+    bool say_keep_alive;   /* HTTP/1.0, where staying open must be said */
 };
 
 /* Prepares a reply's buffers; allocates nothing. */

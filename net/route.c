@@ -4,6 +4,7 @@
 
 #include "net/admin.h"
 #include "net/checkpoint.h"
+#include "net/static_file.h"
 #include "net/worker.h"
 
 typedef enum route_action answer_fn(struct worker *worker, struct exchange *exchange);
@@ -233,20 +234,36 @@ static enum route_action answer_unauthorized(struct exchange *exchange) {
     return ROUTE_ANSWERED;
 }
 
+static bool takes_get(const struct exchange *exchange) {
+    return exchange->head_only || slice_equal(exchange->call.request.method, SLICE("GET"));
+}
+
 static enum route_action answer_fixed(
     struct worker *worker, struct exchange *exchange, const struct route *route) {
     static const struct slice allow[] = {
         [TAKES_GET] = SLICE("GET, HEAD"), [TAKES_POST] = SLICE("POST")};
-    struct slice method = exchange->call.request.method;
     exchange->call.label = route->label;
     bool taken = route->method == TAKES_POST
-                     ? slice_equal(method, SLICE("POST"))
-                     : exchange->head_only || slice_equal(method, SLICE("GET"));
+                     ? slice_equal(exchange->call.request.method, SLICE("POST"))
+                     : takes_get(exchange);
     if (!taken)
         return answer_bad_method(exchange, allow[route->method]);
     if (route->when_ready && !is_ready(worker))
         return answer_not_ready(exchange);
     return route->answer(worker, exchange);
+}
+
+/* ---- static files ---- */
+
+static enum route_action answer_static(struct worker *worker, struct exchange *exchange) {
+    if (!worker->server->options->resources)
+        return answer_no_route(exchange);
+    exchange->call.label = LABEL_STATIC;
+    if (!takes_get(exchange))
+        return answer_bad_method(exchange, SLICE("GET, HEAD"));
+    if (!is_ready(worker))
+        return answer_not_ready(exchange);
+    return ROUTE_FILE;
 }
 
 /* ---- the application's routes ---- */
@@ -289,6 +306,8 @@ enum route_action route_request(struct worker *worker, struct exchange *exchange
 
     if (has_prefix(path, SLICE("/fn/")) && !by_admin)
         return answer_script(worker, exchange);
+    if (has_prefix(path, STATIC_PREFIX) && !by_admin)
+        return answer_static(worker, exchange);
     if (has_prefix(path, SLICE("/v1/")) && !is_authorized(server, &exchange->call.request))
         return answer_unauthorized(exchange);
     const struct route *route = find_fixed(path);

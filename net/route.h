@@ -13,6 +13,7 @@ struct worker;
 enum route_action {
     ROUTE_ANSWERED,   /* the reply is complete */
     ROUTE_SUBMIT,     /* call->procedure is set */
+    ROUTE_FILE,       /* the file thread answers */
     ROUTE_FLUSH,      /* answer when exchange->flush_lsn is durable */
     ROUTE_CHECKPOINT, /* answer when the checkpoint that was asked for is over */
 };

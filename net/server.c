@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/diag.h"
 #include "net/checkpoint.h"
+#include "net/files.h"
 #include "net/lifecycle.h"
 #include "net/recovery.h"
 #include "net/reload.h"
@@ -118,7 +119,7 @@ static void open_shards(struct server *server) {
 /* ---- stopping ---- */
 
 struct census {
-    unsigned busy; /* calls in flight, and connections */
+    unsigned busy; /* calls in flight, connections, and what the file thread has */
     bool force;
 };
 
@@ -132,7 +133,7 @@ static void count(struct worker *worker, void *ctx) {
     if (census->force)
         while (worker->conns)
             conn_close(worker->conns);
-    census->busy += worker->conn_count;
+    census->busy += worker->conn_count + worker->files_out;
     if (worker->open)
         census->busy += shard_in_flight(worker->shard);
 }
@@ -229,6 +230,10 @@ static enum status serve(struct server *server, struct buf *error) {
         server->reloader = reloader_start(server);
         status = server->reloader ? ST_OK : ST_NOMEM;
     }
+    if (status == ST_OK && server->options->resources) {
+        server->files = files_start(server);
+        status = server->files ? ST_OK : ST_NOMEM;
+    }
     if (status == ST_OK) {
         atomic_store_explicit(&server->phase, SERVER_READY, memory_order_release);
         diag(DIAG_INFO, "ready: %u shards, data in %s", server->shards, server->options->data);
@@ -239,6 +244,8 @@ static enum status serve(struct server *server, struct buf *error) {
         reloader_stop(server->reloader);
     if (!drain_workers(server))
         leave_anyway(server);
+    if (server->files)
+        files_stop(server->files);
     if (server->checkpointer) {
         checkpointer_stop(server->checkpointer);
         checkpointer_at_exit(server->checkpointer);

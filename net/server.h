@@ -26,6 +26,7 @@
 struct worker;
 struct checkpointer;
 struct reloader;
+struct files;
 struct shard_gauge;
 struct watch;
 
@@ -40,6 +41,7 @@ struct server {
     struct labels labels;
     struct http_limits http_limits;
     unsigned connections_max; /* --connections-max, as far as there are descriptors */
+    unsigned files_open_max;  /* static files that may stay open */
     unsigned shards;
     uint64_t started_ns;
     struct slots slots;
@@ -69,6 +71,7 @@ struct server {
     atomic_uint connections;
     struct checkpointer *checkpointer; /* from READY on */
     struct reloader *reloader;         /* likewise; NULL: no application */
+    struct files *files;               /* from READY on; NULL: there is no folder of resources */
     atomic_bool flushing;              /* a /v1/admin/flush is under way */
 };
 

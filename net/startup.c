@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "net/admin.h"
+#include "net/files.h"
 #include "net/watch.h"
 #include "net/worker.h"
 
@@ -14,6 +15,8 @@
  * there are too many (LISTENER_REFUSED_MAX); and for each shard its loop and listeners. */
 #define OTHER_DESCRIPTORS (32u + LISTENER_REFUSED_MAX)
 #define DESCRIPTORS_PER_SHARD 6u
+/* Static files get at most this part of the descriptors. */
+#define FILES_SHARE 8u
 
 /* ---- application ---- */
 
@@ -172,11 +175,19 @@ static void share_descriptors(struct server *server) {
     uint64_t others = OTHER_DESCRIPTORS + DESCRIPTORS_PER_SHARD * server->shards;
     struct rlimit limit;
     server->connections_max = (unsigned)wanted;
+    server->files_open_max = FILES_OPEN_MAX;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted + others)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    if (server->options->resources) {
+        if (server->files_open_max > limit.rlim_cur / FILES_SHARE)
+            server->files_open_max = (unsigned)(limit.rlim_cur / FILES_SHARE);
+        others += server->files_open_max + FILES_DESCRIPTORS_EXTRA;
+    }
+    if (limit.rlim_cur >= wanted + others)
         return;
     server->connections_max = limit.rlim_cur > others ? (unsigned)(limit.rlim_cur - others) : 1;
     diag(DIAG_WARN,

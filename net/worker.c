@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "net/admin.h"
+#include "net/files.h"
 #include "net/route.h"
 
 /* The shard and its connections go back and forth so often before the loop looks at sockets again.
@@ -158,7 +159,9 @@ static void deliver(struct worker *worker, struct msg *msg) {
     uint64_t now_ns = worker_clock(worker);
     while (msg) {
         struct msg *next = msg->next; /* whoever gets the message may free it */
-        if (msg->type >= WORKER_MSG_CONTROL) {
+        if (msg->type == WORKER_MSG_FILE) {
+            files_returned(worker, msg);
+        } else if (msg->type == WORKER_MSG_CONTROL) {
             struct control *control = (struct control *)(void *)msg;
             control->fn(worker, control->ctx);
             sem_post(&control->done);
@@ -210,6 +213,11 @@ bool worker_start(struct worker *worker, struct exchange *exchange) {
         assert(!worker->checkpointing);
         worker->checkpointing = exchange;
         return true;
+    case ROUTE_FILE:
+        if (files_open(worker, exchange))
+            return true;
+        route_failed(exchange, ST_BUSY);
+        return false;
     case ROUTE_SUBMIT:
         break;
     }

@@ -29,6 +29,7 @@
 
 /* Messages of this type and above are the workers' own; those below are the shard's. */
 #define WORKER_MSG_CONTROL 0x40000000u
+#define WORKER_MSG_FILE 0x40000001u /* an exchange that the file thread had (net/files.h) */
 
 /* A route's requests by status code, cached: the metrics' registry is asked once for each. */
 #define CODES_CACHED_MAX 12u
@@ -82,6 +83,7 @@ struct worker {
     struct exchange *flushing;      /* waiting for a sync: /v1/admin/flush */
     struct exchange *checkpointing; /* waiting for a snapshot: /v1/admin/checkpoint */
     struct route_counts *counts;    /* by label, CALL_LABELS_MAX */
+    unsigned files_out;             /* exchanges that the file thread has */
     stats_id mailbox_depth, lua_memory;
     uint64_t lua_measured_ns;
     uint64_t date_second;
@@ -110,6 +112,7 @@ MUST_USE enum status worker_run(struct worker *worker, const struct worker_job *
 void worker_drain(struct worker *worker);
 
 /* ---- shard_env: ctx is the sending worker ---- */
+/* Any thread: ctx says only whose server it is. */
 void worker_send(void *ctx, unsigned to, struct msg *msg);
 void worker_committed(void *ctx, struct call *call);
 void worker_released(void *ctx, struct call *call);
