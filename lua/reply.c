@@ -58,6 +58,28 @@ static void add_field(lua_State *L, struct slice name, struct buf *out) {
     lua_pop(L, 1);
 }
 
+/* How many fields a list on top of the stack stands for. A key of it that is no place in the list
+ * would be lost. */
+static int list_length(lua_State *L, struct slice name) {
+    lua_Unsigned count = lua_rawlen(L, -1), keys = 0;
+    if (count > HEADER_FIELDS_MAX)
+        luaL_error(L, "reply header '%s': more than %d values", name.data, HEADER_FIELDS_MAX);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+        if (++keys > count)
+            luaL_error(L,
+                "reply header '%s': value must be a string or a list of strings, got a "
+                "table with other keys",
+                name.data);
+    return (int)count;
+}
+
+/* There is one Content-Type; of two nobody knows which a client takes. */
+static void note_type(lua_State *L, struct slice name, bool *has_type) {
+    if (*has_type || lua_type(L, -1) == LUA_TTABLE)
+        luaL_error(L, "reply header '%s': there is one, a string", name.data);
+    *has_type = true;
+}
+
 /* Appends the field or fields of a name and a value (or list) on top of the stack. */
 static int add_fields(lua_State *L, struct buf *out, bool *has_type) {
     static const char *const ours[] = {"content-length", "transfer-encoding", "connection"};
@@ -71,20 +93,18 @@ static int add_fields(lua_State *L, struct buf *out, bool *has_type) {
         if (is_field(name, ours[i]))
             luaL_error(L, "reply header '%s' is the server's to set", name.data);
     if (is_field(name, "content-type"))
-        *has_type = true;
+        note_type(L, name, has_type);
     if (lua_type(L, -1) != LUA_TTABLE) {
         add_field(L, name, out);
         return 1;
     }
-    lua_Unsigned count = lua_rawlen(L, -1);
-    if (count > HEADER_FIELDS_MAX)
-        luaL_error(L, "reply header '%s': more than %d values", name.data, HEADER_FIELDS_MAX);
-    for (lua_Unsigned i = 1; i <= count; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i);
+    int count = list_length(L, name);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, i);
         add_field(L, name, out);
         lua_pop(L, 1);
     }
-    return (int)count;
+    return count;
 }
 
 /* An integer is passed over: it is the version in `return 200, get(key)`. */
@@ -142,7 +162,8 @@ void script_make_reply(lua_State *L, int first, enum route_kind kind, struct rep
     buf_reset(&reply->body, SIZE_MAX);
     buf_reset(&reply->headers, SIZE_MAX);
     make_body(L, first + 1, kind, reply);
-    if (reply->status == 204 || reply->status == 304) { /* RFC 9110: these have no content */
+    /* RFC 9110: these have no content. */
+    if (reply->status == 204 || reply->status == 205 || reply->status == 304) {
         buf_reset(&reply->body, SIZE_MAX);
         reply->content_type = NULL;
     }
@@ -189,6 +210,28 @@ static int lib_abort(lua_State *L) {
     script_doom(L, DOOM_ABORT);
 }
 
+/* Pushes the URL with what cannot stand in one (RFC 3986: spaces, quotes, other alphabets, ...)
+ * percent-encoded; escapes that are there stay. */
+static void push_url(lua_State *L, struct slice url) {
+    static const char kept[] = "-._~:/?#[]@!$&'()*+,;=%";
+    luaL_Buffer out;
+    luaL_buffinit(L, &out);
+    for (size_t i = 0; i < url.len; i++) {
+        unsigned char byte = (unsigned char)url.data[i];
+        char lower = (char)(byte | 0x20);
+        bool plain = (byte >= '0' && byte <= '9') ||
+                     (lower >= 'a' && lower <= 'z' && byte < 0x80) || strchr(kept, byte);
+        if (plain) {
+            luaL_addchar(&out, (char)byte);
+        } else {
+            luaL_addchar(&out, '%');
+            luaL_addchar(&out, "0123456789ABCDEF"[byte >> 4]);
+            luaL_addchar(&out, "0123456789ABCDEF"[byte & 15]);
+        }
+    }
+    luaL_pushresult(&out);
+}
+
 /* redirect(url[, status]): the results that a handler returns. */
 static int lib_redirect(lua_State *L) {
     struct slice url;
@@ -201,7 +244,7 @@ static int lib_redirect(lua_State *L) {
     lua_pushinteger(L, status);
     lua_pushnil(L);
     lua_createtable(L, 0, 1);
-    lua_pushvalue(L, 1);
+    push_url(L, url);
     lua_setfield(L, -2, "Location");
     return 3;
 }

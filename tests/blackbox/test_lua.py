@@ -84,6 +84,32 @@ class Requests(LuaCase):
         self.assertError(self.server.request("POST", "/fn/echo", b"a=%zz", FORM), 400)
         self.assertError(self.server.request("GET", "/fn/echo?a=%zz"), 400)
 
+    def test_multipart_forms(self):
+        mark = "----WebKitFormBoundary7MA4YWxk"
+        parts = [('name="a"', b"one\r\nline"), ('name="a"', b"later"), ('name="\u00fc"', b"v\xc3\xbc"), ('name="e"', b""),
+                 ('name="f"; filename="x; y.txt"\r\nContent-Type: text/plain', b"--" + mark.encode()[:9] + b"\r\n--")]
+        body = b"".join(b"--%s\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (
+            mark.encode(), field.encode(), content) for field, content in parts) + b"--%s--\r\n" % mark.encode()
+        fields = {"a": "one\r\nline", "\u00fc": "v\u00fc", "e": "", "f": "--" + mark[:9] + "\r\n--"}
+        for kind in ("multipart/form-data; boundary=%s", 'Multipart/Form-Data;charset=utf-8;boundary="%s"'):
+            echo = self.echo("/fn/echo?a=q&q=q", body, [("Content-Type", kind % mark)])
+            self.assertEqual((echo["form"], echo["args"]), (fields, {**fields, "q": "q"}))
+        for kind, text in (("multipart/form-data", body), ("multipart/form-data; boundary=other", body),
+                           ("multipart/form-data; boundary=" + mark, body[:-30])):
+            response = self.server.request("POST", "/fn/echo", text, [("Content-Type", kind)])
+            self.assertError(response, 400, "bad_form")
+
+    def test_cookies(self):
+        for field, cookies in (("a=1;b=2", {"a": "1", "b": "2"}), ("a=1; a=2", {"a": "1"}), ("a=b=c; d=%20", {"a": "b=c", "d": "%20"}),
+                               (" a = 1 ;; b", {"a": "1"}), ('a=; b="x y"', {"a": "", "b": "x y"}), ("a=1, b=2", {"a": "1, b=2"})):
+            self.assertEqual(self.echo(headers=[("Cookie", field)])["cookies"], cookies, field)
+
+    def test_a_body_of_any_bytes_comes_through(self):
+        body = bytes(range(256)) * 300
+        response = self.server.request("POST", "/fn/raw", body, [("Content-Type", "application/octet-stream")])
+        self.assertEqual((response.status, response.header("Content-Type")), (200, "application/octet-stream"))
+        self.assertTrue(response.body == body)
+
     def test_paths(self):
         for path, value in (("user/me", "me"), ("user/m%65", "me"), ("user/a%2Fb", {"id": "a/b"}),
                             ("user/a+b", {"id": "a+b"}), ("user/%C3%BC", {"id": "ü"})):
@@ -113,7 +139,13 @@ class Replies(LuaCase):
                 "return 200, 1, {['X A'] = 'b'}", "return 200, 1, {['X:'] = 'b'}",
                 "return 200, 1, {[''] = 'b'}", "return 200, 1, {['X-A'] = true}",
                 "return 200, 1, {['Content-Length'] = '1'}", "return 200, 1, {['transfer-encoding'] = 'x'}",
-                "return 200, 1, {connection = 'close'}", "abort(1)", "abort()", "redirect('/x', 200)",
+                "return 200, 1, {connection = 'close'}", "return 200, 1, {['X-A'] = 'b\\nc'}",
+                "return 200, 1, {['X-A'] = 'b\\rc'}", "return 200, 1, {['X-A\\r\\nB'] = 'c'}",
+                "return 200, 1, {['Set-Cookie'] = {'a=1', 'b=2\\r\\nX: y'}}", "return 200, 1, {['X-A'] = {b = 'c'}}",
+                "return 200, 1, {['X-A'] = {'b', {}}}", "return 200, 1, {['X-A'] = {'b', nil, 'c'}}",
+                "return 200, 1, {['Content-Type'] = 'a/b\\r\\nX: y'}", "return 200, 1, {['Content-Type'] = {'a/b'}}",
+                "return 200, 1, {['Content-Type'] = 'a/b', ['content-type'] = 'c/d'}",
+                "abort(200, 1, {['X-A'] = 'b\\nc'})", "return redirect('/\\n')", "return redirect('')", "abort(1)", "abort()", "redirect('/x', 200)",
                 "redirect('/\\r\\nX: y')", "error('x')", "error()", "error({})"):
             self.assertFails(source)
         for body in ("{}", "true", "print"):
@@ -128,9 +160,28 @@ class Replies(LuaCase):
         self.assertEqual([v for n, v in response.headers if n == "Set-Cookie"], ["a=1", "b=2"])
         self.assertEqual((response.status, response.header("Content-Type")), (201, "a/b"))
         self.assertEqual(self.run_lua("return 204, 'x'").body, b"")
+        reset = self.run_lua("return 205, 'x'")
+        self.assertEqual((reset.status, reset.body, reset.header("Content-Type")), (205, b"", None))
         response = self.run_lua("set('sent', 1) return redirect('/x')")
         self.assertEqual((response.status, response.header("Location")), (302, "/x"))
         self.assertEqual(self.server.get("sent")[0], 1)
+
+    def test_cookies_go_along_with_any_reply(self):
+        cookies = ["a=1; Path=/; HttpOnly; SameSite=Lax", "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "c="]
+        table = "{%s}" % ", ".join("'%s'" % cookie for cookie in cookies)
+        for source, status in (("return 200, 1, {['Set-Cookie'] = %s}", 200), ("abort(400, 1, {['Set-Cookie'] = %s})", 400),
+                               ("local s, b, h = redirect('/x', 303) h['Set-Cookie'] = %s return s, b, h", 303)):
+            response = self.run_lua(source % table)
+            self.assertEqual(response.status, status)
+            self.assertEqual([v for n, v in response.headers if n == "Set-Cookie"], cookies)
+
+    def test_redirects(self):
+        for url, location in (("/x?a=b&c=%20#d", "/x?a=b&c=%20#d"), ("http://[::1]:80/", "http://[::1]:80/"),
+                              ("/a b", "/a%20b"), ("/\u00fc", "/%C3%BC"), ('/<">\\\\', "/%3C%22%3E%5C"), ("?q", "?q"),
+                              ("/a|b", "/a%7Cb")):
+            for status in (301, 302, 303, 307, 308):
+                response = self.run_lua("return redirect('%s', %d)" % (url, status))
+                self.assertEqual((response.status, response.header("Location"), response.body), (status, location, b""))
 
     def test_the_status_does_not_decide_but_abort_does(self):
         self.assertEqual(self.run_lua("set('s', 1) return 409, {}").status, 409)

@@ -18,6 +18,7 @@ end)
 
 route("user/:id", "json", function(args) return 200, args end)
 route("user/me", "json", function() return 200, "me" end)
+route("raw", "text", function(_, req) return 200, req.body, { ["Content-Type"] = "application/octet-stream" } end)
 route("only", "text", { method = { "GET", "PUT" } }, function(_, req) return 200, req.method end)
 
 -- A sum that every transaction keeps; one that sees another sum has read what never was.
