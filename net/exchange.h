@@ -65,7 +65,7 @@ struct exchange {
     const struct generation *generation; /* of a script's call; else NULL */
     struct file_send file;
     uint64_t
-        absent_bytes;   /* of the body, that Content-Length counts and reply.body does not have */
+        absent_bytes; /* of the body, that Content-Length counts and reply.body does not have */
     /* Calls without a client (first_run, start): told instead of the connection. */
     void (*done)(void *ctx, struct exchange *exchange);
     void *done_ctx;
