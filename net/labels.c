@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/diag.h"
 #include "shard/shard.h"
 
 #define PREFIX "/fn/"
@@ -72,10 +71,11 @@ static enum status register_label(
     return status;
 }
 
-void labels_register(struct labels *labels, struct stats *stats) {
-    for (unsigned i = 0; i < LABEL_FIXED; i++)
-        if (register_label(labels, stats, i, i == LABEL_FURTHER) != ST_OK)
-            diag_fatal(1, "out of memory");
+enum status labels_register(struct labels *labels, struct stats *stats) {
+    enum status status = ST_OK;
+    for (unsigned i = 0; i < LABEL_FIXED && status == ST_OK; i++)
+        status = register_label(labels, stats, i, i == LABEL_FURTHER);
+    return status;
 }
 
 /* ---- routes ---- */

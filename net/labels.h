@@ -45,8 +45,8 @@ struct labels {
 MUST_USE enum status labels_create(struct labels *labels);
 void labels_destroy(struct labels *labels);
 
-/* The series of the fixed ones; their families and the peers have been made. */
-void labels_register(struct labels *labels, struct stats *stats);
+/* The series of the fixed ones, once their families have been made. */
+MUST_USE enum status labels_register(struct labels *labels, struct stats *stats);
 /* The labels of an application's routes, new ones with their series, as an array by route index,
  * which is the caller's (free). *further: how many share LABEL_FURTHER. */
 MUST_USE enum status labels_of_routes(struct labels *labels, struct stats *stats,

@@ -92,8 +92,9 @@ static enum status make_metrics(struct server *server, struct buf *error) {
         return ST_NOMEM;
     }
     admin_register(server);
-    labels_register(&server->labels, server->stats);
-    status = server->generation ? generation_label(server, server->generation) : ST_OK;
+    status = labels_register(&server->labels, server->stats);
+    if (status == ST_OK && server->generation)
+        status = generation_label(server, server->generation);
     if (status != ST_OK)
         buf_append_text(error, "out of memory");
     return status;

@@ -78,7 +78,11 @@ route("which", "json", function(args)
   local m = get("other:" .. (args.n or "1"))
   return 200, { first = first, last = %d }
 end)
-%s""" % (number, number, more)
+route("v%d/hot", "json", function()
+  incr("hot:1")
+  return 200, { incr("hot:2"), incr("hot:3"), first }
+end)
+%s""" % (number, number, number, more)
 
 
 class Swapping(ReloadCase):
@@ -89,7 +93,7 @@ class Swapping(ReloadCase):
         app = self.reload(server, answer(2))
         self.assertEqual((app["generation"], app["reloads"], app["last_reload_error"]), (2, 1, None))
         self.assertEqual(server.request("GET", "/fn/which").json(), {"first": 2, "last": 2})
-        self.assertRegex(server.stderr(), r"reloaded \S+app.lua: generation 2, 1 routes, in \d+ ms")
+        self.assertRegex(server.stderr(), r"reloaded \S+app.lua: generation 2, 2 routes, in \d+ ms")
         metrics = server.metrics()
         self.assertEqual(metrics["concave_app_generation"], 2)
         self.assertEqual(metrics['concave_app_reloads_total{result="ok"}'], 1)
@@ -112,6 +116,12 @@ class Swapping(ReloadCase):
                 self.assertEqual(document["first"], document["last"])
                 self.assertGreaterEqual(document["first"], at_least)
                 last = document["first"]
+                # A route of one version only, which all clients contend for, so attempts are run again:
+                # there is no such route, or that version answers.
+                which = at_least + number % 2
+                status, document = connection.get("/fn/v%d/hot" % which)
+                self.assertEqual((status, document[2]) if status == 200 else (status, which),
+                                 (200, which) if status == 200 else (404, which), document)
             connection.close()
 
         def reloads(_):
@@ -198,7 +208,7 @@ def slow(number):
     """/fn/slow runs for half a second or so, preempted now and then; its answer says which version ran."""
     return answer(number, """
 route("slow", "json", function(args)
-  local start = get("k" .. (args.n or "1"))
+  local start = (get("k" .. (args.n or "1")))
   local x = 0
   for i = 1, 100000000 do x = x + i end
   set("k" .. (args.n or "1"), %d)
@@ -222,6 +232,18 @@ class UnderWay(ReloadCase):
             self.assertEqual((status, document["which"]), (200, 1), document)
         self.assertEqual(server.request("GET", "/fn/slow").json()["which"], 2)
         self.stop(server)
+
+    def test_an_attempt_that_lost_is_run_again_in_its_version(self):
+        for shards in (1, 3):
+            server = self.serve(slow(1), shards=shards, options=["--handler-timeout-ms", "60000"])
+            client = self.client(server)
+            client.send("GET", "/fn/slow")
+            time.sleep(0.1)
+            self.reload(server, slow(2))
+            server.put("k1", "changed")
+            # It read the key before; so this is its second attempt.
+            self.assertEqual(client.receive(), (200, {"which": 1, "start": "changed"}))
+            self.stop(server)
 
     def test_pipelined_requests_are_routed_when_they_start(self):
         server = self.serve(slow(1), shards=1, options=["--handler-timeout-ms", "60000"])
