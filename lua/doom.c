@@ -88,15 +88,14 @@ void script_stretch_look(lua_State *L, struct stretch *stretch) {
 bool script_turn_over(lua_State *L, struct stretch *stretch) {
     struct attempt *attempt = script_vm_of(L)->current;
     script_check_doom(L);
-    if (!can_yield(L, attempt)) {
-        if (attempt->txn)
-            script_stretch_look(L, stretch);
+    if (attempt->txn && !can_yield(L, attempt)) {
+        script_stretch_look(L, stretch);
         return false;
     }
     uint64_t now_ns = clock_monotonic_ns();
     if (now_ns >= attempt->deadline_ns)
         script_doom(L, DOOM_TIMEOUT);
-    return now_ns - attempt->slice_ns >= SLICE_NS;
+    return attempt->txn && now_ns - attempt->slice_ns >= SLICE_NS; /* a load is not shared */
 }
 
 int script_give_way(lua_State *L, lua_KFunction k) {

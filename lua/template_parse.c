@@ -74,8 +74,17 @@ static struct slice trim(struct slice text) {
 
 /* Where the needle begins at or behind `at`; SIZE_MAX: nowhere. */
 static size_t find(struct slice text, size_t at, struct slice needle) {
-    const char *found = memmem(text.data + at, text.len - at, needle.data, needle.len);
-    return found ? (size_t)(found - text.data) : SIZE_MAX;
+    while (needle.len <= text.len - at) {
+        size_t room = text.len - at - needle.len + 1;
+        const char *found = memchr(text.data + at, needle.data[0], room);
+        if (!found)
+            break;
+        at = (size_t)(found - text.data);
+        if (memcmp(found, needle.data, needle.len) == 0)
+            return at;
+        at++;
+    }
+    return SIZE_MAX;
 }
 
 /* ---- lines ---- */

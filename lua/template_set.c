@@ -30,24 +30,30 @@ void template_set_free(struct template_set *set) {
 
 /* ---- adding ---- */
 
+/* "page.mustache:3:7: why", or without a place; NULL if memory ran out. */
+static char *error_text(const char *name, const struct template_error *error) {
+    char *text = NULL;
+    int len = error->line ? asprintf(&text, "%s.mustache:%u:%u: %s", name, error->line,
+                                error->column, error->text)
+                          : asprintf(&text, "%s.mustache: %s", name, error->text);
+    return len < 0 ? NULL : text;
+}
+
 static enum status add_entry(struct template_set *set, struct slice name, struct template *template,
     const struct template_error *error) {
     if (set->count == TEMPLATES_MAX)
         return ST_TOO_LARGE;
-    struct template_entry entry = {.template = template, .name = strndup(name.data, name.len)};
-    if (!entry.name)
+    struct template_entry *entry = &set->entries[set->count];
+    entry->name = strndup(name.data, name.len);
+    if (!entry->name)
         return ST_NOMEM;
-    int len = 0;
-    if (!template && error->line)
-        len = asprintf(&entry.error, "%s.mustache:%u:%u: %s", entry.name, error->line,
-            error->column, error->text);
-    else if (!template)
-        len = asprintf(&entry.error, "%s.mustache: %s", entry.name, error->text);
-    if (len < 0) {
-        free(entry.name);
+    entry->error = template ? NULL : error_text(entry->name, error);
+    if (!template && !entry->error) {
+        free(entry->name);
         return ST_NOMEM;
     }
-    set->entries[set->count++] = entry;
+    entry->template = template;
+    set->count++;
     return ST_OK;
 }
 
