@@ -223,10 +223,14 @@ static struct series *add_series(struct family *family, const char *labels) {
     return series;
 }
 
-static stats_id need_series(struct stats *stats, struct family *family, const char *labels) {
-    for (struct series *series = family->first; series; series = series->next)
-        if (!series->value && strcmp(series->labels, labels) == 0)
-            return series->id;
+static struct series *find_series(const struct family *family, const char *labels) {
+    struct series *series = family->first;
+    while (series && (series->value || strcmp(series->labels, labels) != 0))
+        series = series->next;
+    return series;
+}
+
+static stats_id make_series(struct stats *stats, struct family *family, const char *labels) {
     unsigned count = family->kind == STATS_HISTOGRAM ? family->bucket_count + 2 : 1;
     stats_id id = take_cells(stats, count);
     if (id == NOWHERE)
@@ -243,7 +247,17 @@ stats_id stats_series(struct stats *stats, const char *name, const char *labels)
     pthread_mutex_lock(&stats->lock);
     struct family *family = find_family(stats, name);
     assert(family);
-    stats_id id = need_series(stats, family, labels ? labels : "");
+    const struct series *there = find_series(family, labels ? labels : "");
+    stats_id id = there ? there->id : make_series(stats, family, labels ? labels : "");
+    pthread_mutex_unlock(&stats->lock);
+    return id;
+}
+
+stats_id stats_new_series(struct stats *stats, const char *name, const char *labels) {
+    pthread_mutex_lock(&stats->lock);
+    struct family *family = find_family(stats, name);
+    assert(family);
+    stats_id id = make_series(stats, family, labels);
     pthread_mutex_unlock(&stats->lock);
     return id;
 }

@@ -38,6 +38,9 @@ void stats_family(struct stats *stats, const char *name, enum stats_kind kind, c
  * the braces, already escaped ("route=\"transfer\""), NULL or "" for none (stats_escape helps).
  * Also possible while threads run, under the registry's lock. */
 stats_id stats_series(struct stats *stats, const char *family, const char *labels);
+/* The same for a series that the caller knows not to be there yet: it is not looked for, which
+ * counts when there are thousands. */
+stats_id stats_new_series(struct stats *stats, const char *family, const char *labels);
 /* Appends text (UTF-8) escaped for a label value. */
 void stats_escape(struct buf *out, struct slice text);
 

@@ -36,7 +36,7 @@ static void warn_of_problems(const struct server *server, const struct script_ap
 static enum status open_vms(
     struct server *server, struct generation *generation, struct buf *error) {
     enum status status = ST_OK;
-    generation->vms = calloc(server->shards, sizeof(*generation->vms));
+    generation->vms = calloc(server->shards, sizeof(struct script_vm *));
     if (!generation->vms) {
         buf_append_text(error, "out of memory");
         return ST_NOMEM;
@@ -93,9 +93,10 @@ enum status generation_label(struct server *server, struct generation *generatio
     generation->of_route = of_route;
     if (further > 0)
         diag(DIAG_WARN,
-            "metrics: %u routes are counted together as \"%s\": %u names have been given since the "
-            "start",
-            further, server->labels.names[LABEL_FURTHER], server->labels.count);
+            "metrics: %u routes are counted together as \"%s\": there is room for %u names since "
+            "the "
+            "start, of up to %u bytes",
+            further, server->labels.names[LABEL_FURTHER], CALL_LABELS_MAX, LABEL_PATTERN_BYTES_MAX);
     return ST_OK;
 }
 

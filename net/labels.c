@@ -63,9 +63,11 @@ static enum status register_label(
     buf_append(&text, "\"", 2); /* with the text's end */
     enum status status = buf_ok(&text) ? ST_OK : ST_NOMEM;
     if (status == ST_OK) {
-        labels->seconds[label] = stats_series(stats, "http_request_duration_seconds", text.data);
+        labels->seconds[label] =
+            stats_new_series(stats, "http_request_duration_seconds", text.data);
         if (handler)
-            labels->handler_seconds[label] = stats_series(stats, "lua_handler_seconds", text.data);
+            labels->handler_seconds[label] =
+                stats_new_series(stats, "lua_handler_seconds", text.data);
     }
     buf_free(&text);
     return status;
@@ -105,7 +107,8 @@ static enum status find_or_add(struct labels *labels, struct stats *stats,
         }
     }
     *label = LABEL_FURTHER;
-    return labels->count < CALL_LABELS_MAX ? add(labels, stats, peers, pattern, label) : ST_OK;
+    bool room = labels->count < CALL_LABELS_MAX && pattern.len <= LABEL_PATTERN_BYTES_MAX;
+    return room ? add(labels, stats, peers, pattern, label) : ST_OK;
 }
 
 enum status labels_of_routes(struct labels *labels, struct stats *stats, struct shard_peers *peers,

@@ -2,7 +2,8 @@
  *
  * A pattern keeps its label while the process lives: one that a reload takes away keeps its
  * counters, and gets them back if a later version declares it again. There is room for
- * CALL_LABELS_MAX of them; patterns past that are counted together under one name.
+ * CALL_LABELS_MAX of them; patterns past that, and very long ones, are counted together under one
+ * name.
  *
  * Ownership: the labels own their texts; they live as long as the metrics.
  * Threads: added by one thread at a time (main, later the reloader); a label may be read by whoever
@@ -30,7 +31,7 @@ enum label {
     LABEL_READYZ,
     LABEL_FIRST_RUN,
     LABEL_START,
-    LABEL_FURTHER, /* routes for whose pattern there is no room */
+    LABEL_FURTHER, /* routes whose pattern has no label of its own */
     LABEL_FIXED,   /* how many there are; the application's follow */
 };
 
@@ -40,6 +41,9 @@ struct labels {
     stats_id *seconds;         /* by label: the series of http_request_duration_seconds */
     stats_id *handler_seconds; /* of routes: of lua_handler_seconds */
 };
+
+/* A longer pattern has no label of its own: clients of metrics would not like it either. */
+#define LABEL_PATTERN_BYTES_MAX 190u
 
 /* The fixed ones, without their series. */
 MUST_USE enum status labels_create(struct labels *labels);

@@ -47,7 +47,15 @@ static void register_families(struct stats *stats) {
 void shard_peers_add_label(
     struct shard_peers *peers, struct stats *stats, unsigned label, const char *name) {
     assert(label < CALL_LABELS_MAX);
-    peers->metrics.conflicts[label] = counter(stats, "txn_conflicts_total", "route", name);
+    struct buf labels;
+    buf_init(&labels, 4096);
+    buf_append_text(&labels, "route=\"");
+    stats_escape(&labels, slice_of(name, strlen(name)));
+    buf_append(&labels, "\"", 2); /* with the text's end */
+    if (buf_ok(&labels))          /* else its conflicts are counted nowhere */
+        peers->metrics.conflicts[label] =
+            stats_new_series(stats, "txn_conflicts_total", labels.data);
+    buf_free(&labels);
 }
 
 struct shard_peers *shard_peers_create(

@@ -481,15 +481,17 @@ class Bounds(ReloadCase):
         self.stop(server)
 
     def test_labels_are_bounded(self):
-        text = "for i = 1, 4090 do route('v%d/' .. i, 'json', function() return 200, %d end) end"
+        long = "route(('x'):rep(5000), 'json', function() return 200, 'long' end)\n"
+        text = long + "for i = 1, 4090 do route('v%d/' .. i, 'json', function() return 200, %d end) end"
         server = self.serve(text % (1, 1), shards=1)
         for number in (2, 3):
             self.reload(server, text % (number, number))
             self.assertEqual(server.request("GET", "/fn/v%d/%d" % (number, 1 if number == 2 else 4090)).json(), number)
+        self.assertEqual(server.request("GET", "/fn/" + "x" * 5000).json(), "long")
         self.assertRegex(server.stderr(), r"metrics: \d+ routes are counted together as \"further routes\"")
         metrics = server.metrics()
         self.assertEqual(metrics['concave_http_requests_total{route="/fn/v2/1",code="200"}'], 1)
-        self.assertEqual(metrics['concave_http_requests_total{route="further routes",code="200"}'], 1)
+        self.assertEqual(metrics['concave_http_requests_total{route="further routes",code="200"}'], 2)
         self.stop(server)
 
 

@@ -59,7 +59,8 @@ static double sample(const char *name) {
 static void a_counter_is_the_sum_over_threads(void **state) {
     (void)state;
     stats_family(stats, "things_total", STATS_COUNTER, "Things.", NULL, 0, 1);
-    stats_id id = stats_series(stats, "things_total", NULL);
+    stats_id id = stats_new_series(stats, "things_total", "");
+    assert_int_equal(stats_series(stats, "things_total", NULL), id);
     stats_add(stats, 0, id, 1);
     stats_add(stats, 1, id, 20);
     stats_add(stats, 2, id, 300);
