@@ -3,6 +3,7 @@ import os
 import threading
 import unittest
 
+from clients import execute_patiently
 from server import Server, ServerCase, run, scaled
 
 SEGMENT = str(1 << 20)
@@ -48,7 +49,8 @@ class Restarting(unittest.TestCase):
     def fill(self, server, rounds, versions):
         for n in range(rounds):
             key = "k%d" % (n % 50)
-            versions[key] = server.put(key, "x" * 3000 + str(n), versions.get(key, 0))
+            versions[key] = execute_patiently(server, {
+                "cmd_type": "cas", "key": key, "value": "x" * 3000 + str(n), "version": versions.get(key, 0)})
 
     def check(self, server, versions):
         for key, version in versions.items():
