@@ -425,6 +425,14 @@ class Watching(ReloadCase):
         self.wait(server, lambda app: server.request("GET", "/fn/which").json() == 6)
         self.stop(server)
 
+    def test_a_template_that_changed_is_rendered(self):
+        server = self.serve("route('page', 'html', function() return 200, render('page', { n = 7 }) end)",
+                            options=["--watch"], modules={"page.mustache": "old {{n}}"})
+        self.assertEqual(server.request("GET", "/fn/page").body, b"old 7")
+        self.write(server, "page.mustache", "new {{n}}")
+        self.wait(server, lambda app: server.request("GET", "/fn/page").body == b"new 7")
+        self.stop(server)
+
     def test_templates_and_other_files(self):
         server = self.serve(answer(1), options=["--watch"])
         for name in ("notes.txt", "other.lua", ".page.mustache.swp"):
