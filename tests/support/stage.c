@@ -5,18 +5,12 @@
 #include <stdlib.h>
 
 #include "core/hash.h"
+#include "shard/coordinator.h"
 #include "shard/state.h"
+#include "shard/timers.h"
 
 #define HASH_SEED 7
-#define CALLS_MAX 200000
 #define BUDGET_NS (UINT64_C(5) * 1000 * 1000 * 1000)
-
-struct operation {
-    uint64_t lsn;
-    unsigned key;
-    bool deletes;
-    uint64_t tag;
-};
 
 /* A value is the tag of the step that wrote it, and some bytes more, so that lengths differ. */
 #define VALUE_BYTES_MAX 24
@@ -37,17 +31,18 @@ static uint64_t value_tag(struct slice value) {
 /* ---- the stand-in for the log ---- */
 
 struct wal_record {
-    struct operation operations[STAGE_KEYS];
+    struct stage_write operations[STAGE_KEYS];
     unsigned count;
 };
 
 struct wal {
     uint64_t last, durable;
+    uint64_t initial; /* LSNs of what was there from the start */
     uint64_t reserved;
     bool refuses;
     bool (*refuses_now)(void *ctx); /* NULL: never */
     void *ctx;
-    struct operation *history;
+    struct stage_write *history;
     size_t count, cap;
 };
 
@@ -79,7 +74,7 @@ enum status wal_reserve(
 static void record_add(struct wal_record *record, struct slice key, bool deletes, uint64_t tag) {
     assert(record->count < STAGE_KEYS);
     record->operations[record->count++] =
-        (struct operation){.key = key_number(key), .deletes = deletes, .tag = tag};
+        (struct stage_write){.key = key_number(key), .deletes = deletes, .tag = tag};
 }
 
 void wal_record_put(struct wal_record *record, struct slice key, struct slice value) {
@@ -94,17 +89,20 @@ void wal_record_first_run(struct wal_record *record) {
     (void)record;
 }
 
+static void history_add(struct wal *wal, uint64_t lsn, const struct stage_write *operation) {
+    if (wal->count == wal->cap) {
+        wal->cap = wal->cap ? 2 * wal->cap : 64;
+        wal->history = realloc(wal->history, wal->cap * sizeof *wal->history);
+        assert(wal->history);
+    }
+    wal->history[wal->count] = *operation;
+    wal->history[wal->count++].lsn = lsn;
+}
+
 uint64_t wal_publish(struct wal *wal, struct wal_record *record) {
     uint64_t lsn = ++wal->last;
-    for (unsigned i = 0; i < record->count; i++) {
-        if (wal->count == wal->cap) {
-            wal->cap = wal->cap ? 2 * wal->cap : 1024;
-            wal->history = realloc(wal->history, wal->cap * sizeof *wal->history);
-            assert(wal->history);
-        }
-        wal->history[wal->count] = record->operations[i];
-        wal->history[wal->count++].lsn = lsn;
-    }
+    for (unsigned i = 0; i < record->count; i++)
+        history_add(wal, lsn, &record->operations[i]);
     wal->reserved--;
     free(record);
     return lsn;
@@ -147,7 +145,7 @@ struct stage {
     unsigned queued;
     unsigned sender; /* the shard whose step runs */
     struct stage_call **calls;
-    unsigned call_count, released;
+    unsigned call_count, call_cap, released;
     unsigned made;
     unsigned log_percent, memory_percent;
     char keys[STAGE_KEYS][4];
@@ -207,8 +205,7 @@ struct stage *stage_open_bounded(unsigned shards, uint64_t seed, size_t txn_byte
     static const char *const labels[] = {"test"};
     stage->peers = shard_peers_create(shards, stage->stats, labels, 1);
     stage->channels = calloc((size_t)shards * shards, sizeof *stage->channels);
-    stage->calls = calloc(CALLS_MAX, sizeof(struct stage_call *));
-    assert(stage->peers && stage->channels && stage->calls);
+    assert(stage->peers && stage->channels);
     for (unsigned i = 0; i < shards * shards; i++)
         stage->channels[i].end = &stage->channels[i].first;
     for (unsigned i = 0; i < shards; i++) {
@@ -458,7 +455,7 @@ static const struct procedure declaring = {.name = "declaring",
 
 struct stage_call *stage_call_new(struct stage *stage) {
     struct stage_call *call = calloc(1, sizeof *call);
-    assert(call && stage->call_count < CALLS_MAX);
+    assert(call);
     call->call.owner = stage;
     call->number = ++stage->made;
     buf_init(&call->call.reply.headers, SIZE_MAX);
@@ -479,12 +476,28 @@ static void submit_now(struct stage *stage, struct stage_call *call, unsigned ho
 
 static void enlist(struct stage *stage, struct stage_call *call) {
     call->call.procedure = call->declares ? &declaring : &finding;
+    if (stage->call_count == stage->call_cap) {
+        stage->call_cap = stage->call_cap ? 2 * stage->call_cap : 16;
+        stage->calls = realloc(stage->calls, stage->call_cap * sizeof(struct stage_call *));
+        assert(stage->calls);
+    }
     stage->calls[stage->call_count++] = call;
 }
 
 void stage_submit(struct stage *stage, struct stage_call *call, unsigned home) {
     enlist(stage, call);
     submit_now(stage, call, home);
+}
+
+void stage_preload(struct stage *stage, unsigned key) {
+    char bytes[VALUE_BYTES_MAX];
+    struct slice name = key_slice(stage, key);
+    struct stage_write write = {.key = key, .tag = key};
+    uint64_t lsn = stage->wal.durable = stage->wal.initial = ++stage->wal.last;
+    history_add(&stage->wal, lsn, &write);
+    enum status status = shard_replay(stage->shard[stage_owner(stage, key)], lsn, WAL_PUT, name,
+        hash_key(name, HASH_SEED), make_value(write.tag, bytes));
+    assert(status == ST_OK);
 }
 
 void stage_submit_after(struct stage *stage, struct stage_call *call, struct stage_call *before) {
@@ -499,31 +512,68 @@ void stage_submit_after(struct stage *stage, struct stage_call *call, struct sta
 
 /* ---- moving ---- */
 
-static void deliver_one(struct stage *stage) {
-    unsigned pairs = stage->shards * stage->shards;
-    unsigned pair = (unsigned)stage_random(stage, pairs);
-    while (!stage->channels[pair].first)
-        pair = (pair + 1) % pairs;
-    struct channel *channel = &stage->channels[pair];
+struct msg *stage_mail(struct stage *stage, unsigned from, unsigned to) {
+    return stage->channels[from * stage->shards + to].first;
+}
+
+void stage_deliver(struct stage *stage, unsigned from, unsigned to) {
+    struct channel *channel = &stage->channels[from * stage->shards + to];
     struct msg *msg = channel->first;
     channel->first = msg->next;
     if (!channel->first)
         channel->end = &channel->first;
     stage->queued--;
-    stage->sender = pair % stage->shards;
-    shard_deliver(stage->shard[stage->sender], msg, stage->now_ns);
+    stage->sender = to;
+    shard_deliver(stage->shard[to], msg, stage->now_ns);
+}
+
+void stage_turn(struct stage *stage, unsigned shard) {
+    stage->sender = shard;
+    (void)shard_turn(stage->shard[shard], stage->now_ns);
+}
+
+void stage_wake(struct stage *stage, struct txn *txn) {
+    stage->sender = txn->shard->index;
+    timers_remove(&txn->shard->timers, txn);
+    coordinator_timer(txn);
+}
+
+void stage_sync(struct stage *stage, uint64_t lsn) {
+    assert(lsn > stage->wal.durable && lsn <= stage->wal.last);
+    stage->wal.durable = lsn;
+}
+
+uint64_t stage_last_lsn(const struct stage *stage) {
+    return stage->wal.last;
+}
+
+uint64_t stage_durable_lsn(const struct stage *stage) {
+    return stage->wal.durable;
+}
+
+const struct stage_write *stage_log(const struct stage *stage, size_t *count) {
+    *count = stage->wal.count;
+    return stage->wal.history;
+}
+
+static void deliver_one(struct stage *stage) {
+    unsigned pairs = stage->shards * stage->shards;
+    unsigned pair = (unsigned)stage_random(stage, pairs);
+    while (!stage->channels[pair].first)
+        pair = (pair + 1) % pairs;
+    stage_deliver(stage, pair / stage->shards, pair % stage->shards);
 }
 
 static void move(struct stage *stage) {
     uint64_t pick = stage_random(stage, 8);
     if (pick == 0 && stage->wal.durable < stage->wal.last) {
         uint64_t unsynced = stage->wal.last - stage->wal.durable;
-        stage->wal.durable += stage_random(stage, 2) ? 1 : 1 + stage_random(stage, unsynced);
+        stage_sync(stage,
+            stage->wal.durable + (stage_random(stage, 2) ? 1 : 1 + stage_random(stage, unsynced)));
     } else if (pick < 5 && stage->queued) {
         deliver_one(stage);
     } else {
-        stage->sender = (unsigned)stage_random(stage, stage->shards);
-        (void)shard_turn(stage->shard[stage->sender], stage->now_ns);
+        stage_turn(stage, (unsigned)stage_random(stage, stage->shards));
     }
 }
 
@@ -554,14 +604,29 @@ void stage_settle(struct stage *stage, unsigned moves_max) {
     assert(!busy);
 }
 
-void stage_close(struct stage *stage) {
+const char *stage_leftover(const struct stage *stage) {
+    if (stage->released < stage->call_count)
+        return "a call is never released";
     for (unsigned i = 0; i < stage->shards; i++) {
-        assert(marks_none(&stage->shard[i]->marks));
-        assert(!stage->shard[i]->office.holder && !stage->shard[i]->office.first);
+        const struct shard *shard = stage->shard[i];
+        if (!marks_none(&shard->marks))
+            return "a mark is left";
+        if (shard->office.holder || shard->office.first)
+            return "the ticket is not given back";
+        if (shard_in_flight(shard))
+            return "a transaction is left";
+    }
+    if (stage->wal.reserved)
+        return "a reservation of the log is left";
+    return stage->queued ? "a message is left" : NULL;
+}
+
+void stage_close(struct stage *stage) {
+    assert(!stage_leftover(stage));
+    for (unsigned i = 0; i < stage->shards; i++) {
         treap_check(stage->shard[i]->treap);
         shard_destroy(stage->shard[i]);
     }
-    assert(stage->queued == 0 && stage->wal.reserved == 0);
     for (unsigned i = 0; i < stage->call_count; i++) {
         buf_free(&stage->calls[i]->call.reply.headers);
         buf_free(&stage->calls[i]->call.reply.body);
@@ -586,7 +651,7 @@ struct model {
 
 static void model_advance(struct model *model, uint64_t lsn) {
     while (model->at < model->wal->count && model->wal->history[model->at].lsn <= lsn) {
-        const struct operation *operation = &model->wal->history[model->at++];
+        const struct stage_write *operation = &model->wal->history[model->at++];
         model->keys[operation->key] =
             operation->deletes ? (struct stage_value){.there = false}
                                : (struct stage_value){true, operation->lsn, operation->tag};
@@ -644,20 +709,8 @@ static bool writes(const struct stage_call *call) {
     return false;
 }
 
-static void fail(const struct stage_call *call, const char *why) {
-    fprintf(stderr, "%s: call %u, version %llu, submitted at %llu, released at %llu, %u steps:\n",
-        why, call->number, (unsigned long long)call->version, (unsigned long long)call->lsn_before,
-        (unsigned long long)call->lsn_after, call->step_count);
-    for (unsigned i = 0; i < call->step_count; i++)
-        fprintf(stderr, "  kind %d key %u to %u limit %u reverse %d: version %llu, %u items\n",
-            (int)call->steps[i].kind, call->steps[i].key, call->steps[i].to, call->steps[i].limit,
-            call->steps[i].reverse, (unsigned long long)call->seen[i].value.version,
-            call->seen[i].count);
-    abort();
-}
-
 /* The record of this LSN holds what the call wrote last to each key, and nothing else. */
-static void check_record(const struct wal *wal, size_t at, const struct stage_call *call) {
+static const char *check_record(const struct wal *wal, size_t at, const struct stage_call *call) {
     unsigned last[STAGE_KEYS];
     unsigned keys = 0;
     memset(last, 0xFF, sizeof last);
@@ -667,29 +720,28 @@ static void check_record(const struct wal *wal, size_t at, const struct stage_ca
             last[call->steps[i].key] = i;
         }
     for (; at < wal->count && wal->history[at].lsn == call->version; at++, keys--) {
-        const struct operation *operation = &wal->history[at];
+        const struct stage_write *operation = &wal->history[at];
         unsigned step = last[operation->key];
         if (keys == 0 || step == UINT32_MAX ||
             operation->deletes != (call->steps[step].kind == STEP_DELETE) ||
             (!operation->deletes && operation->tag != tag_of(call, step)))
-            fail(call, "a record is not what was written");
+            return "a record is not what was written";
     }
-    if (keys > 0)
-        fail(call, "a record lacks a write");
+    return keys > 0 ? "a record lacks a write" : NULL;
 }
 
-static void check_call(struct stage *stage, const struct stage_call *call) {
+/* NULL, or what is wrong. */
+static const char *check_call(struct stage *stage, const struct stage_call *call) {
     struct model model = {.wal = &stage->wal};
     if (writes(call)) {
         if (call->version <= call->lsn_before || call->version > call->lsn_after)
-            fail(call, "a commit outside its request's time");
+            return "a commit outside its request's time";
         if (call->version > call->durable)
-            fail(call, "a commit released before it was durable");
+            return "a commit released before it was durable";
         model_advance(&model, call->version - 1);
         if (!call_matches(&model, call))
-            fail(call, "a writer's reads were not current at its LSN");
-        check_record(&stage->wal, model.at, call);
-        return;
+            return "a writer's reads were not current at its LSN";
+        return check_record(&stage->wal, model.at, call);
     }
     /* What it saw must be true at some LSN within its request, and must have become true at an LSN
      * that was durable when the reply left. */
@@ -702,13 +754,13 @@ static void check_call(struct stage *stage, const struct stage_call *call) {
         else if (since == UINT64_MAX)
             since = lsn;
         if (lsn >= call->lsn_before && since <= call->durable)
-            return;
+            return NULL;
     }
-    fail(call, "a reader saw what was not true, or not durable, between its request and its reply");
+    return "a reader saw what was not true, or not durable, between its request and its reply";
 }
 
 /* The shards hold what the log says. */
-static void check_state(struct stage *stage) {
+static const char *check_state(struct stage *stage) {
     struct model model = {.wal = &stage->wal};
     model_advance(&model, UINT64_MAX);
     for (unsigned i = 0; i < STAGE_KEYS; i++) {
@@ -716,26 +768,56 @@ static void check_state(struct stage *stage) {
         uint64_t hash = hash_key(key, HASH_SEED);
         const struct treap_node *node =
             treap_find(stage->shard[stage_owner(stage, i)]->treap, key, hash);
-        assert((node != NULL) == model.keys[i].there);
-        assert(!node || treap_version(node) == model.keys[i].version);
-        assert(!node || value_tag(treap_value(node)) == model.keys[i].tag);
+        if ((node != NULL) != model.keys[i].there)
+            return "a shard and the log differ in whether a key is there";
+        if (node && (treap_version(node) != model.keys[i].version ||
+                        value_tag(treap_value(node)) != model.keys[i].tag))
+            return "a shard and the log differ in a key's version or value";
     }
+    return NULL;
 }
 
-void stage_check_history(struct stage *stage) {
-    uint64_t commits = 0;
+const char *stage_verdict(struct stage *stage, const struct stage_call **culprit) {
+    uint64_t commits = stage->wal.initial;
     for (unsigned i = 0; i < stage->call_count; i++) {
         const struct stage_call *call = stage->calls[i];
         enum status outcome = call->call.outcome;
         bool stands = outcome == ST_OK || outcome == ST_HANDLER;
-        assert(!call->running);
-        assert(stands || outcome == ST_BUSY || outcome == ST_TIMEOUT || outcome == ST_CONFLICT ||
-               outcome == ST_NOMEM);
-        assert(!stands || call->finished);
-        if (stands)
-            check_call(stage, call);
+        const char *why = NULL;
+        *culprit = call;
+        if (call->running)
+            why = "a call with an attempt that nobody ended";
+        else if (!stands && outcome != ST_BUSY && outcome != ST_TIMEOUT && outcome != ST_CONFLICT &&
+                 outcome != ST_NOMEM)
+            why = "an outcome that nothing leads to";
+        else if (stands && !call->finished)
+            why = "a call that stands but was not finished";
+        else if (stands)
+            why = check_call(stage, call);
+        if (why)
+            return why;
         commits += outcome == ST_OK && writes(call);
     }
-    assert(commits == stage->wal.last); /* so there is no record that nobody was told of */
-    check_state(stage);
+    *culprit = NULL;
+    if (commits != stage->wal.last)
+        return "the log has a record that nobody was told of";
+    return check_state(stage);
+}
+
+void stage_check_history(struct stage *stage) {
+    const struct stage_call *call;
+    const char *why = stage_verdict(stage, &call);
+    if (!why)
+        return;
+    fprintf(stderr, "%s\n", why);
+    if (call)
+        fprintf(stderr, "call %u, version %llu, submitted at %llu, released at %llu, %u steps:\n",
+            call->number, (unsigned long long)call->version, (unsigned long long)call->lsn_before,
+            (unsigned long long)call->lsn_after, call->step_count);
+    for (unsigned i = 0; call && i < call->step_count; i++)
+        fprintf(stderr, "  kind %d key %u to %u limit %u reverse %d: version %llu, %u items\n",
+            (int)call->steps[i].kind, call->steps[i].key, call->steps[i].to, call->steps[i].limit,
+            call->steps[i].reverse, (unsigned long long)call->seen[i].value.version,
+            call->seen[i].count);
+    abort();
 }

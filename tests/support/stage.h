@@ -1,10 +1,11 @@
-/* A stage for protocol tests: any number of shards on one thread, under a seed.
+/* A stage for protocol tests: any number of shards on one thread.
  *
- * Messages wait in one first-in-first-out channel for each pair of shards, and the seed decides
- * which channel moves, which shard takes a turn and how time passes. The log is a stand-in that
- * gives out LSNs, remembers every record in order and becomes durable when the seed says so; it
- * replaces core/wal.c at link time. Procedures are scripts of steps. When all is done,
- * history_check holds the outcome against a model. */
+ * Messages wait in one first-in-first-out channel for each pair of shards. What happens next -
+ * which channel moves, which shard takes a turn, how time passes - is for a seed to decide
+ * (stage_move), or for a caller who makes the single moves himself, as the exhaustive model does
+ * (tests/model). The log is a stand-in that gives out LSNs, remembers every record in order and
+ * becomes durable when it is told so; it replaces core/wal.c at link time. Procedures are scripts
+ * of steps. When all is done, stage_check_history holds the outcome against a model. */
 #ifndef CONCAVE_TESTS_STAGE_H
 #define CONCAVE_TESTS_STAGE_H
 
@@ -74,6 +75,14 @@ struct stage_call {
     unsigned attempts;
 };
 
+/* One write of a record of the log. */
+struct stage_write {
+    uint64_t lsn;
+    unsigned key;
+    bool deletes;
+    uint64_t tag;
+};
+
 struct stage;
 
 struct stage *stage_open(unsigned shards, uint64_t seed);
@@ -88,7 +97,25 @@ struct stage_call *stage_call_new(struct stage *stage);
 void stage_submit(struct stage *stage, struct stage_call *call, unsigned home);
 /* Has the call submitted at the same home as soon as the one before it has committed. */
 void stage_submit_after(struct stage *stage, struct stage_call *call, struct stage_call *before);
-/* One move that the seed picks. */
+/* A key that is there from the start, before any call: durable, by an LSN of its own. */
+void stage_preload(struct stage *stage, unsigned key);
+
+/* ---- Single moves; time stands still in them ---- */
+
+/* The oldest message from one shard to another, NULL if there is none; others follow by `next`. */
+struct msg *stage_mail(struct stage *stage, unsigned from, unsigned to);
+/* Delivers that message; there must be one. */
+void stage_deliver(struct stage *stage, unsigned from, unsigned to);
+void stage_turn(struct stage *stage, unsigned shard);
+/* Lets the timer of a transaction fire that has one, however much time is left of it. */
+void stage_wake(struct stage *stage, struct txn *txn);
+/* The log is durable up to here: above what it was, at most the last LSN. */
+void stage_sync(struct stage *stage, uint64_t lsn);
+uint64_t stage_last_lsn(const struct stage *stage);
+uint64_t stage_durable_lsn(const struct stage *stage);
+
+/* ---- Moves that the seed picks ---- */
+
 void stage_move(struct stage *stage);
 /* Moves until every submitted call is released; fails the test after moves_max moves. */
 void stage_settle(struct stage *stage, unsigned moves_max);
@@ -98,6 +125,12 @@ unsigned stage_owner(struct stage *stage, unsigned key);
  * LSN between their submission and their release; nothing was released before it was durable; each
  * commit is in the log as a whole, and nothing else is; and the shards hold what the log says. */
 void stage_check_history(struct stage *stage);
+/* The same as an answer: NULL, or what is wrong, and with which call (NULL: with none). */
+const char *stage_verdict(struct stage *stage, const struct stage_call **culprit);
+/* NULL, or what is still under way or held. */
+const char *stage_leftover(const struct stage *stage);
+/* What the log holds, in order of LSN. */
+const struct stage_write *stage_log(const struct stage *stage, size_t *count);
 uint64_t stage_now_ns(struct stage *stage);
 uint64_t stage_losses(struct stage *stage);
 /* Lets the log accept no more reservations (as a full ring would). */
