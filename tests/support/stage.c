@@ -6,6 +6,7 @@
 
 #include "core/hash.h"
 #include "shard/coordinator.h"
+#include "shard/gate.h"
 #include "shard/state.h"
 #include "shard/timers.h"
 
@@ -190,6 +191,14 @@ static void on_released(void *ctx, struct call *call) {
     stage->released++;
 }
 
+/* Laying the table out takes longer than a small execution, and few counts are asked for. */
+static const struct slots *slots_for(unsigned shards) {
+    static struct slots latest;
+    if (latest.shards != shards)
+        slots_init(&latest, shards);
+    return &latest;
+}
+
 struct stage *stage_open(unsigned shards, uint64_t seed) {
     return stage_open_bounded(shards, seed, 0);
 }
@@ -200,7 +209,7 @@ struct stage *stage_open_bounded(unsigned shards, uint64_t seed, size_t txn_byte
     stage->shards = shards;
     stage->random = seed;
     stage->now_ns = 1000;
-    slots_init(&stage->slots, shards);
+    stage->slots = *slots_for(shards);
     stage->stats = stats_create(shards);
     static const char *const labels[] = {"test"};
     stage->peers = shard_peers_create(shards, stage->stats, labels, 1);
@@ -538,6 +547,11 @@ void stage_wake(struct stage *stage, struct txn *txn) {
     coordinator_timer(txn);
 }
 
+void stage_gate(struct stage *stage, unsigned shard) {
+    stage->sender = shard;
+    gate_turn(stage->shard[shard]);
+}
+
 void stage_sync(struct stage *stage, uint64_t lsn) {
     assert(lsn > stage->wal.durable && lsn <= stage->wal.last);
     stage->wal.durable = lsn;
@@ -777,26 +791,27 @@ static const char *check_state(struct stage *stage) {
     return NULL;
 }
 
+const char *stage_call_verdict(struct stage *stage, const struct stage_call *call) {
+    enum status outcome = call->call.outcome;
+    if (call->running)
+        return "a call with an attempt that nobody ended";
+    if (outcome == ST_BUSY || outcome == ST_TIMEOUT || outcome == ST_CONFLICT ||
+        outcome == ST_NOMEM)
+        return NULL;
+    if (outcome != ST_OK && outcome != ST_HANDLER)
+        return "an outcome that nothing leads to";
+    return call->finished ? check_call(stage, call) : "a call that stands but was not finished";
+}
+
 const char *stage_verdict(struct stage *stage, const struct stage_call **culprit) {
     uint64_t commits = stage->wal.initial;
     for (unsigned i = 0; i < stage->call_count; i++) {
         const struct stage_call *call = stage->calls[i];
-        enum status outcome = call->call.outcome;
-        bool stands = outcome == ST_OK || outcome == ST_HANDLER;
-        const char *why = NULL;
+        const char *why = stage_call_verdict(stage, call);
         *culprit = call;
-        if (call->running)
-            why = "a call with an attempt that nobody ended";
-        else if (!stands && outcome != ST_BUSY && outcome != ST_TIMEOUT && outcome != ST_CONFLICT &&
-                 outcome != ST_NOMEM)
-            why = "an outcome that nothing leads to";
-        else if (stands && !call->finished)
-            why = "a call that stands but was not finished";
-        else if (stands)
-            why = check_call(stage, call);
         if (why)
             return why;
-        commits += outcome == ST_OK && writes(call);
+        commits += call->call.outcome == ST_OK && writes(call);
     }
     *culprit = NULL;
     if (commits != stage->wal.last)

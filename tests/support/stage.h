@@ -109,6 +109,8 @@ void stage_deliver(struct stage *stage, unsigned from, unsigned to);
 void stage_turn(struct stage *stage, unsigned shard);
 /* Lets the timer of a transaction fire that has one, however much time is left of it. */
 void stage_wake(struct stage *stage, struct txn *txn);
+/* Has the gate of a shard look at the log, as at the end of a turn. */
+void stage_gate(struct stage *stage, unsigned shard);
 /* The log is durable up to here: above what it was, at most the last LSN. */
 void stage_sync(struct stage *stage, uint64_t lsn);
 uint64_t stage_last_lsn(const struct stage *stage);
@@ -127,6 +129,8 @@ unsigned stage_owner(struct stage *stage, unsigned key);
 void stage_check_history(struct stage *stage);
 /* The same as an answer: NULL, or what is wrong, and with which call (NULL: with none). */
 const char *stage_verdict(struct stage *stage, const struct stage_call **culprit);
+/* The same for one call that was just released; needs no other to have ended. */
+const char *stage_call_verdict(struct stage *stage, const struct stage_call *call);
 /* NULL, or what is still under way or held. */
 const char *stage_leftover(const struct stage *stage);
 /* What the log holds, in order of LSN. */

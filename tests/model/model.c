@@ -1,0 +1,152 @@
+/* Exhaustive model of the protocol: every schedule of small scenarios, with the real step
+ * functions.
+ *
+ * The coordinators, participants, marks, walks, treaps, ticket office and gates are the server's
+ * own (shard/); the log and the procedures are the stage's (tests/support/stage.h). What a schedule
+ * is made of is said in tests/model/world.h, how all of them are found in tests/model/search.h.
+ * Wrong is: a call's reads do not fit one place in the serial order of LSNs that lies between its
+ * request and its reply; a reply leaves before what it rests on is durable; the shards differ from
+ * the log; a call is never answered; a mark, message, reservation or the ticket is left; an
+ * assertion fails.
+ *
+ * Exhausted are, in each scenario: every order in which calls arrive, messages of the two shards
+ * overtake each other (first in, first out from one shard to another), turns are taken, back-offs
+ * end and the log becomes durable, LSN by LSN. Not covered: budgets that run out, memory or room in
+ * the log that runs out, more than two shards, messages that two threads handle at the same
+ * instant (the sanitizers' part). Where a family says "run again at once after n losses", a call
+ * that has lost more often waits until the others are done; n = 3 is no bound, since the ticket is
+ * asked for then.
+ *
+ * CONCAVE_LONG: triples of the whole alphabet rather than of its core, which takes 10 minutes.
+ * CONCAVE_TEST_SCALE below 1: its square is the part of the triples that is tried. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "core/buf.h"
+#include "tests/model/search.h"
+#include "tests/support/scale.h"
+
+struct sum {
+    unsigned scenarios;
+    uint64_t executions, states, moves;
+    unsigned longest;
+};
+
+static void add(struct sum *sum, const struct search *search) {
+    sum->scenarios++;
+    sum->executions += search->executions;
+    sum->states += search->states;
+    sum->moves += search->moves;
+    if (search->longest > sum->longest)
+        sum->longest = search->longest;
+}
+
+static void print_head(void) {
+    printf("model: %-66s | scenarios | executions |   states | longest | outcome\n", "scenario");
+}
+
+static void print_sum(const char *name, const struct sum *sum, const char *outcome) {
+    printf("model: %-66s | %9u | %10llu | %8llu | %7u | %s\n", name, sum->scenarios,
+        (unsigned long long)sum->executions, (unsigned long long)sum->states, sum->longest,
+        outcome);
+    (void)fflush(stdout);
+}
+
+static void fail_with(const struct scenario *scenario, const struct search *search) {
+    struct buf story, outcome;
+    char name[256];
+    buf_init(&story, SIZE_MAX);
+    buf_init(&outcome, SIZE_MAX);
+    model_scenario_name(scenario, name, sizeof name);
+    (void)search_tell(scenario, search->wrong_schedule, search->wrong_moves, &story, &outcome);
+    printf("model: violation in %s: %.*s. Then %.*s. Wrong: %s.\n", name, (int)story.len,
+        story.data, (int)outcome.len, outcome.data, search->why);
+    buf_free(&story);
+    buf_free(&outcome);
+    fail();
+}
+
+static const struct search_bounds unbounded = {.preemptions = PREEMPTIONS_UNBOUNDED};
+
+static void exhaust(const struct family *family, unsigned stride) {
+    struct sum sum = {0};
+    struct scenario scenario;
+    char name[128];
+    for (unsigned i = 0; family_scenario(family, i, &scenario); i += stride) {
+        struct search search;
+        search_run(&scenario, &unbounded, &search);
+        add(&sum, &search);
+        if (search.wrong)
+            fail_with(&scenario, &search);
+    }
+    (void)snprintf(
+        name, sizeof name, "%s, run again at once after %u losses", family->name, family->as.wakes);
+    print_sum(
+        name, &sum, stride > 1 ? "no violation, in a part of them" : "no violation, exhausted");
+}
+
+static void every_schedule_of_one_or_two_is_right(void **state) {
+    (void)state;
+    print_head();
+    exhaust(&(struct family){.name = "each shape", .calls = 1, .as.wakes = 3}, 1);
+    exhaust(&(struct family){.name = "all pairs of the alphabet", .calls = 2, .as.wakes = 3}, 1);
+}
+
+static void every_schedule_of_three_is_right(void **state) {
+    (void)state;
+    bool whole = getenv("CONCAVE_LONG") != NULL;
+    exhaust(
+        &(struct family){.name = whole ? "all triples of the alphabet" : "all triples of its core",
+            .calls = 3,
+            .core = !whole,
+            .as.wakes = 1},
+        (unsigned)(1 / (test_scale() * test_scale())));
+}
+
+static void the_ticket_and_walks_of_many_batches_are_right(void **state) {
+    (void)state;
+    exhaust(
+        &(struct family){.name = "chosen: ticket, walks in batches", .chosen = true, .as.wakes = 3},
+        1);
+}
+
+/* A search that merges no states at all finds the same replies and ends: the fingerprint of a state
+ * leaves nothing out. */
+static void merging_states_loses_no_outcome(void **state) {
+    (void)state;
+    static const struct search_bounds every = {
+        .preemptions = PREEMPTIONS_UNBOUNDED, .merges_nothing = true};
+    struct family family = {.calls = 2};
+    struct sum sum = {0};
+    struct scenario scenario;
+    for (unsigned i = 0; family_scenario(&family, i, &scenario);
+         i += (unsigned)(4 / (test_scale() * test_scale()))) {
+        struct search merged, all;
+        search_run(&scenario, &unbounded, &merged);
+        search_run(&scenario, &every, &all);
+        assert_false(all.wrong);
+        assert_int_equal(merged.outcomes, all.outcomes);
+        assert_true(merged.outcomes_hash == all.outcomes_hash);
+        add(&sum, &all);
+    }
+    print_sum("every fourth pair without merging, run again at once after 0 losses", &sum,
+        "the same outcomes");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_schedule_of_one_or_two_is_right),
+        cmocka_unit_test(merging_states_loses_no_outcome),
+        cmocka_unit_test(the_ticket_and_walks_of_many_batches_are_right),
+        cmocka_unit_test(every_schedule_of_three_is_right),
+    };
+    if (getenv("CONCAVE_TEST"))
+        cmocka_set_test_filter(getenv("CONCAVE_TEST"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
