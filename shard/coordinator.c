@@ -32,6 +32,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/mutant.h"
 #include "shard/access.h"
 #include "shard/gate.h"
 #include "shard/participant.h"
@@ -324,7 +325,10 @@ static void count_commit(const struct txn *txn) {
 
 /* All marks are held, on every shard: this is the transaction's place in the serial order. */
 static void commit_marked(struct txn *txn) {
-    uint64_t lsn = wal_publish(txn->shard->options.wal, txn->record);
+    uint64_t lsn = txn->early_lsn;
+    if (!lsn)
+        lsn = wal_publish(txn->shard->options.wal, txn->record);
+    txn->early_lsn = 0;
     txn->record = NULL;
     note_first_run(txn, lsn);
     count_commit(txn);
@@ -345,7 +349,7 @@ static void finish_reads(struct txn *txn, uint64_t depends) {
     else
         count_abort(txn, txn->call->outcome);
     abort_marks(txn);
-    finish(txn, depends, depends);
+    finish(txn, depends, MUTANT(READ_REPLY_UNGATED) ? 0 : depends);
 }
 
 static enum status refusal(enum branch_answer answer) {
@@ -435,6 +439,10 @@ static void commit_writes(struct txn *txn) {
         if (txn->out == 0)
             committed_alone(txn);
     } else {
+        if (MUTANT(LSN_BEFORE_MARKS)) {
+            txn->early_lsn = wal_publish(txn->shard->options.wal, txn->record);
+            txn->record = NULL;
+        }
         prepare(txn, FOR_COMMIT);
     }
 }

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
+
 enum status gate_reserve(struct gate *gate, size_t count) {
     if (count <= gate->cap)
         return ST_OK;
@@ -30,7 +32,7 @@ static void release(struct shard *shard, struct call *call) {
 void gate_take(struct shard *shard, struct call *call) {
     struct gate *gate = &shard->gate;
     shard->options.env.committed(shard->options.env.ctx, call);
-    if (call->depends_lsn <= gate->seen) {
+    if (call->depends_lsn <= gate->seen || MUTANT(REPLY_BEFORE_DURABLE)) {
         release(shard, call);
         return;
     }

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #include "core/diag.h"
+#include "core/mutant.h"
 
 #define EXIT_OUT_OF_MEMORY 1
 
@@ -30,6 +31,8 @@ static uint64_t later(uint64_t a, uint64_t b) {
 }
 
 uint64_t participant_depends(const struct shard *shard, uint64_t version) {
+    if (MUTANT(ABSENT_WITHOUT_DELETE_LSN))
+        return version;
     return version ? version : treap_delete_lsn(shard->treap);
 }
 
@@ -57,6 +60,8 @@ static bool wait_or_lose(struct branch *branch, struct branch *holder) {
 static void serve_waiters(struct shard *shard, struct branch *branch) {
     struct branch *waiter = branch->waiters;
     branch->waiters = NULL;
+    if (MUTANT(WAITERS_NOT_SERVED))
+        return;
     while (waiter) {
         struct branch *next = waiter->next_waiter;
         if (participant_step(shard, waiter))
@@ -112,7 +117,7 @@ static bool step_read(struct shard *shard, struct branch *branch) {
         branch->marked = true;
     }
     struct branch *clash = marks_clash_read(&shard->marks, access->key, branch);
-    if (clash)
+    if (clash && !MUTANT(VERSIONS_BEFORE_MARKS))
         return wait_or_lose(branch, clash);
     if (!answer_read(shard, branch, access))
         branch->answer = ANSWER_NOMEM;
@@ -212,6 +217,10 @@ static bool range_holds(const struct shard *shard, const struct batch *batch) {
     uint64_t count, version_max;
     treap_fingerprint(shard->treap, batch->covered.from, batch->covered.to, batch->covered.bounded,
         &count, &version_max);
+    bool limited = batch->covered.to.data != batch->asked.to.data ||
+                   batch->covered.from.data != batch->asked.from.data;
+    if (MUTANT(FINGERPRINT_BY_VERSION) || (MUTANT(FINGERPRINT_WITHOUT_COUNT) && limited))
+        return version_max <= batch->taken_version;
     return count == batch->taken && version_max <= batch->taken_version;
 }
 
@@ -222,14 +231,19 @@ static bool still_true(const struct shard *shard, const struct branch *branch, u
             continue;
         if (!branch->fresh && version_now(shard, access) != access->version)
             return false;
-        *depends = later(*depends, participant_depends(shard, access->version));
+        if (MUTANT(DELETE_LSN_AT_READ))
+            *depends = later(*depends, access->version ? access->version : access->delete_lsn);
+        else
+            *depends = later(*depends, participant_depends(shard, access->version));
     }
     for (const struct batch *batch = branch->batches; batch; batch = batch->next) {
         if (!batch->read || interval_empty(&batch->covered))
             continue;
         if (!branch->fresh && !range_holds(shard, batch))
             return false;
-        *depends = later(*depends, later(batch->taken_version, treap_delete_lsn(shard->treap)));
+        *depends = later(*depends,
+            later(batch->taken_version,
+                MUTANT(DELETE_LSN_AT_READ) ? batch->delete_lsn : treap_delete_lsn(shard->treap)));
     }
     return true;
 }
@@ -248,7 +262,8 @@ static bool deleted_since(const struct shard *shard, const struct branch *branch
 }
 
 static bool step_validate(struct shard *shard, struct branch *branch) {
-    if (find_clash(shard, branch, false) || !still_true(shard, branch, &branch->depends))
+    if ((!MUTANT(ROUND_IGNORES_MARKS) && find_clash(shard, branch, false)) ||
+        !still_true(shard, branch, &branch->depends))
         branch->answer = ANSWER_NO;
     else if (!branch->alone && deleted_since(shard, branch))
         branch->answer = ANSWER_REPEAT;
@@ -367,13 +382,13 @@ static void install_writes(struct shard *shard, struct branch *branch) {
 static void place_marks(struct shard *shard, struct branch *branch) {
     struct marks *marks = &shard->marks;
     for (struct access *access = branch->accesses; access; access = access->next) {
-        if (reads(access))
+        if (reads(access) && !MUTANT(NO_READ_MARKS))
             marks_place(marks, &access->mark, access->key, access->hash, false, branch);
         if (writes(access))
             marks_place(marks, &access->mark, access->key, access->hash, true, branch);
     }
     for (struct batch *batch = branch->batches; batch; batch = batch->next)
-        if ((batch->read || batch->wanted) && !batch->mark.placed)
+        if ((batch->read || batch->wanted) && !batch->mark.placed && !MUTANT(NO_RANGE_MARKS))
             marks_place_range(marks, &batch->mark, &batch->covered, branch);
     branch->marked = true;
 }
@@ -442,7 +457,8 @@ static bool step_commit(struct shard *shard, struct branch *branch) {
 
 static bool step_abort(struct shard *shard, struct branch *branch) {
     discard_staged(shard, branch);
-    remove_marks(shard, branch);
+    if (!MUTANT(ABORT_KEEPS_MARKS))
+        remove_marks(shard, branch);
     return true;
 }
 

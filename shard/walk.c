@@ -16,6 +16,7 @@
 
 #include <assert.h>
 
+#include "core/mutant.h"
 #include "shard/access.h"
 #include "shard/coordinator.h"
 #include "shard/treap.h"
@@ -178,7 +179,7 @@ static void cover(const struct txn_range *range, struct batch *batch) {
     bool later = batch->later && batch->later->read && batch->at >= batch->data.len;
     if (range->ended && !later)
         return;
-    if (!later && !range->started) { /* nothing was consumed: an empty interval */
+    if (!later && (!range->started || (MUTANT(WALK_COVERS_OWN_SHARD) && batch->taken == 0))) { /* nothing was consumed: an empty interval */
         covered->to = covered->from;
         covered->bounded = true;
     } else if (!range->reverse) {
@@ -194,11 +195,33 @@ static void cover(const struct txn_range *range, struct batch *batch) {
     }
 }
 
+static void merge_batches(struct batch *first) {
+    for (struct batch *batch = first ? first->later : NULL; batch && batch->read;
+         batch = batch->later) {
+        if (first->reverse) {
+            first->covered.from = batch->covered.from;
+        } else {
+            first->covered.to = batch->covered.to;
+            first->covered.bounded = batch->covered.bounded;
+        }
+        first->taken += batch->taken;
+        if (batch->taken_version > first->taken_version)
+            first->taken_version = batch->taken_version;
+        batch->taken = 0;
+        batch->covered.to = batch->covered.from;
+        batch->covered.bounded = true;
+    }
+}
+
 void walk_cover_all(struct txn *txn) {
     for (struct txn_range *range = txn->ranges; range; range = range->next)
         for (unsigned shard = 0; shard < txn->shard->options.shards; shard++)
             for (struct batch *batch = range->first[shard]; batch; batch = batch->later)
                 cover(range, batch);
+    for (struct txn_range *range = txn->ranges; range && MUTANT(BATCHES_MERGED);
+         range = range->next)
+        for (unsigned shard = 0; shard < txn->shard->options.shards; shard++)
+            merge_batches(range->first[shard]);
 }
 
 /* ---- walking ---- */
