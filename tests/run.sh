@@ -69,7 +69,7 @@ run_tests() (
         --parallel "$tests_at_once" && echo 0 >"$status_file"; } 2>&1 |
         tee "build-$preset/ctest.log"
     echo "what the properties tried:"
-    grep -ahE ' tried: [0-9]|crash points, |failing calls: |full disks that|attempts lost and run|^(history|hermitage): ' \
+    grep -ahE ' tried: [0-9]|crash points, |failing calls: |full disks that|attempts lost and run|^(history|hermitage|model): ' \
         "build-$preset/Testing/Temporary/LastTest.log" || true
     exit "$(cat "$status_file")"
 )

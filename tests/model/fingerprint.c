@@ -191,7 +191,7 @@ static void put_seen(struct sink *sink, const struct stage_call *call, unsigned 
 
 static void put_call(struct sink *sink, const struct stage_call *call, bool started, bool judged) {
     put(sink, 20000 + call->number);
-    if (judged) { /* what it saw cannot matter any more */
+    if (judged && !sink->world->scenario->replies_order) { /* what it saw cannot matter any more */
         put(sink, (uint64_t)call->call.outcome);
         return;
     }

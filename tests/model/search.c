@@ -7,6 +7,7 @@
 #include "tests/model/assertion.h"
 #include "tests/model/fingerprint.h"
 #include "tests/model/table.h"
+#include "tests/model/tell.h"
 
 /* A branching on the way that is being searched. */
 struct branching {
@@ -69,7 +70,7 @@ static uint64_t state_of(const struct way *way) {
 /* Goes on from the way's end to where nothing is left to do or nothing new can come. */
 static void go_on(struct way *way) {
     bool fresh = true;
-    while (way->done_count < SCHEDULE_MOVES_MAX && !way->world.wrong) {
+    while (way->done_count < SCHEDULE_MOVES_MAX) {
         struct branching next = {.last = way->last};
         next.count = world_moves(&way->world, way->last, next.moves);
         if (next.count == 0)
@@ -103,13 +104,20 @@ static void note_outcome(struct way *way, uint64_t outcome) {
     way->search->outcomes_hash += outcome;
 }
 
+static bool counts(const struct way *way) {
+    const struct world *world = &way->world;
+    if (!way->bounds->anomalies || stage_leftover(world->stage))
+        return true;
+    return !world->wrong_order || !world_explained(world);
+}
+
 static void judge(struct way *way) {
     const char *why =
         way->done_count == SCHEDULE_MOVES_MAX ? "it never ends" : world_verdict(&way->world);
-    if (why) {
+    if (why && counts(way))
         note_wrong(way, why);
+    if (why)
         return; /* what is left of it stays as it is */
-    }
     note_outcome(way, world_fingerprint(&way->world));
     for (unsigned i = 0; i < way->scenario->count; i++)
         note_outcome(way, way->world.outcomes[i]);
@@ -171,12 +179,14 @@ const char *search_tell(const struct scenario *scenario, const struct move *sche
     world_open(&world, scenario);
     world.story = story;
     const char *volatile why = NULL;
+    volatile unsigned at = 0;
     if (setjmp(assertion_catch) == 0) {
         assertion_caught = true;
-        for (unsigned i = 0; i < moves; i++)
-            world_do(&world, &schedule[i]);
+        for (; at < moves; at++)
+            world_do(&world, &schedule[at]);
         why = world_verdict(&world);
     } else {
+        tell_after(&world, &schedule[at]);
         why = assertion_text;
     }
     assertion_caught = false;

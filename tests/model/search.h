@@ -20,7 +20,8 @@
 struct search_bounds {
     bool merges_nothing;  /* every schedule, not only every state */
     unsigned preemptions; /* or PREEMPTIONS_UNBOUNDED */
-    bool stops;           /* at the first wrong execution; else goes on to find the shortest */
+    bool anomalies; /* reads that do not fit count only if no order of the calls explains them */
+    bool stops;     /* at the first wrong execution; else goes on to find the shortest */
 };
 
 struct search {

@@ -8,10 +8,11 @@ static unsigned losses_of(const struct world *world, unsigned call) {
     for (unsigned i = 0; i < world->known_count; i++)
         if (world->known[i].call == call && world->known[i].txn->call)
             return world->known[i].txn->losses;
-    return 0;
+    return world->scenario->shapes[call]->losses;
 }
 
-void tell_before(struct world *world, const struct move *move, struct tale *tale) {
+void tell_before(struct world *world, const struct move *move) {
+    struct tale *tale = &world->tale;
     *tale = (struct tale){.last_lsn = stage_last_lsn(world->stage)};
     if (move->kind == MOVE_DELIVER) {
         tale->msg = stage_mail(world->stage, move->from, move->to);
@@ -127,7 +128,8 @@ static void tell_whose(struct world *world, const struct move *move) {
     world->told = move->call;
 }
 
-void tell_after(struct world *world, const struct move *move, const struct tale *tale) {
+void tell_after(struct world *world, const struct move *move) {
+    const struct tale *tale = &world->tale;
     struct buf *story = world->story;
     uint64_t last = stage_last_lsn(world->stage);
     tell_whose(world, move);

@@ -95,14 +95,37 @@ void world_open(struct world *world, const struct scenario *scenario) {
 
 const char *world_verdict(struct world *world) {
     const struct stage_call *culprit;
-    if (world->wrong)
-        return world->wrong;
     const char *why = stage_leftover(world->stage);
+    if (!why)
+        why = world->wrong;
     return why ? why : stage_verdict(world->stage, &culprit);
 }
 
 void world_close(struct world *world) {
     stage_close(world->stage);
+}
+
+/* Tries every order of the calls from `placed` on. */
+static bool explains(
+    const struct world *world, struct stage_call *order[MODEL_CALLS_MAX], unsigned placed) {
+    unsigned count = world->scenario->count;
+    if (placed == count)
+        return stage_serial(world->stage, order, count);
+    for (unsigned i = 0; i < count; i++) {
+        bool free = true;
+        for (unsigned j = 0; j < placed && free; j++)
+            free = order[j] != world->calls[i] &&
+                   world->released_at[i] >= world->started_at[order[j]->number - 1];
+        order[placed] = world->calls[i];
+        if (free && explains(world, order, placed + 1))
+            return true;
+    }
+    return false;
+}
+
+bool world_explained(const struct world *world) {
+    struct stage_call *order[MODEL_CALLS_MAX];
+    return explains(world, order, 0);
 }
 
 /* ---- what can happen ---- */
@@ -210,6 +233,7 @@ static void start(struct world *world, unsigned index) {
     const struct shape *shape = world->scenario->shapes[index];
     struct shard *home = stage_shard(world->stage, shape->home);
     world->started[index] = true;
+    world->started_at[index] = world->moves;
     stage_submit(world->stage, world->calls[index], shape->home);
     if (world->scenario->replies_order)
         world->calls[index]->lsn_before = replied_lsn(world);
@@ -234,16 +258,19 @@ static void judge(struct world *world) {
             continue;
         world->outcomes[i] = call_fingerprint(world, i);
         world->judged[i] = true;
+        world->released_at[i] = world->moves;
         const char *why = stage_call_verdict(world->stage, world->calls[i]);
-        if (why && !world->wrong)
+        if (why && (!world->wrong || world->wrong_order)) {
             world->wrong = why;
+            world->wrong_order = stage_about_order(why);
+        }
     }
 }
 
 void world_do(struct world *world, const struct move *move) {
-    struct tale tale;
+    world->moves++;
     if (world->story)
-        tell_before(world, move, &tale);
+        tell_before(world, move);
     switch ((enum move_kind)move->kind) {
     case MOVE_START:
         start(world, move->call);
@@ -268,5 +295,5 @@ void world_do(struct world *world, const struct move *move) {
     learn_ready(world);
     judge(world);
     if (world->story)
-        tell_after(world, move, &tale);
+        tell_after(world, move);
 }

@@ -31,6 +31,15 @@ struct known_txn {
     unsigned call;
 };
 
+/* What is remembered of the time before a move that is to be told. */
+struct tale {
+    uint64_t last_lsn;
+    const struct msg *msg;
+    unsigned type;
+    bool released[MODEL_CALLS_MAX];
+    unsigned losses[MODEL_CALLS_MAX];
+};
+
 struct world {
     const struct scenario *scenario;
     struct stage *stage;
@@ -43,7 +52,11 @@ struct world {
     bool judged[MODEL_CALLS_MAX];
     uint64_t outcomes[MODEL_CALLS_MAX]; /* of those judged: call_fingerprint */
     const char *wrong;                  /* NULL, or what was found when a call was released */
-    struct buf *story;                  /* NULL, or where moves are told */
+    bool wrong_order;                   /* ... and whether it is about the order of LSNs */
+    unsigned moves;                     /* so far */
+    unsigned started_at[MODEL_CALLS_MAX], released_at[MODEL_CALLS_MAX];
+    struct buf *story; /* NULL, or where moves are told */
+    struct tale tale;
     bool told_any;
     unsigned told; /* whose move was told last */
 };
@@ -55,6 +68,9 @@ unsigned world_moves(const struct world *world, unsigned last, struct move moves
 void world_do(struct world *world, const struct move *move);
 /* NULL, or what went wrong. Only when no move is left, or something went wrong before. */
 const char *world_verdict(struct world *world);
+/* Whether some order of the calls, in which none comes before one whose reply had left when it was
+ * submitted, explains all that they saw. Only when all are released. */
+bool world_explained(const struct world *world);
 /* Tells what the calls did and saw, in words. */
 void world_outcome(struct world *world, struct buf *text);
 /* Only when no move is left and nothing was left over. */

@@ -744,6 +744,14 @@ static const char *check_record(const struct wal *wal, size_t at, const struct s
     return keys > 0 ? "a record lacks a write" : NULL;
 }
 
+static const char writer_out_of_order[] = "a writer's reads were not current at its LSN";
+static const char reader_out_of_order[] =
+    "a reader saw what was not true between its request and its reply";
+
+bool stage_about_order(const char *verdict) {
+    return verdict == writer_out_of_order || verdict == reader_out_of_order;
+}
+
 /* NULL, or what is wrong. */
 static const char *check_call(struct stage *stage, const struct stage_call *call) {
     struct model model = {.wal = &stage->wal};
@@ -754,13 +762,14 @@ static const char *check_call(struct stage *stage, const struct stage_call *call
             return "a commit released before it was durable";
         model_advance(&model, call->version - 1);
         if (!call_matches(&model, call))
-            return "a writer's reads were not current at its LSN";
+            return writer_out_of_order;
         return check_record(&stage->wal, model.at, call);
     }
     /* What it saw must be true at some LSN within its request, and must have become true at an LSN
      * that was durable when the reply left. */
     uint64_t first = call->durable < call->lsn_before ? call->durable : call->lsn_before;
     uint64_t since = UINT64_MAX;
+    bool was_true = false;
     for (uint64_t lsn = first; lsn <= call->lsn_after; lsn++) {
         model_advance(&model, lsn);
         if (!call_matches(&model, call))
@@ -769,8 +778,32 @@ static const char *check_call(struct stage *stage, const struct stage_call *call
             since = lsn;
         if (lsn >= call->lsn_before && since <= call->durable)
             return NULL;
+        was_true = was_true || (lsn >= call->lsn_before && since != UINT64_MAX);
     }
-    return "a reader saw what was not true, or not durable, between its request and its reply";
+    return was_true ? "a reader's reply left before what it saw was durable" : reader_out_of_order;
+}
+
+bool stage_serial(struct stage *stage, struct stage_call *const order[], unsigned count) {
+    struct model model = {.wal = &stage->wal}, end = {.wal = &stage->wal};
+    model_advance(&model, stage->wal.initial);
+    model_advance(&end, UINT64_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        const struct stage_call *call = order[i];
+        if (call->call.outcome != ST_OK && call->call.outcome != ST_HANDLER)
+            continue;
+        if (!call_matches(&model, call))
+            return false;
+        for (unsigned step = 0; step < call->step_count && writes(call); step++)
+            if (is_write(&call->steps[step]))
+                model.keys[call->steps[step].key] =
+                    call->steps[step].kind == STEP_DELETE
+                        ? (struct stage_value){.there = false}
+                        : (struct stage_value){true, call->version, tag_of(call, step)};
+    }
+    for (unsigned i = 0; i < STAGE_KEYS; i++)
+        if (!same_value(&model.keys[i], &end.keys[i], true))
+            return false;
+    return true;
 }
 
 /* The shards hold what the log says. */

@@ -131,6 +131,11 @@ void stage_check_history(struct stage *stage);
 const char *stage_verdict(struct stage *stage, const struct stage_call **culprit);
 /* The same for one call that was just released; needs no other to have ended. */
 const char *stage_call_verdict(struct stage *stage, const struct stage_call *call);
+/* Whether a verdict says that what a call saw does not fit the order of LSNs. */
+bool stage_about_order(const char *verdict);
+/* Whether this order of the calls, one after the other, explains all that they saw and what is
+ * there in the end, be it the order of their LSNs or not. */
+bool stage_serial(struct stage *stage, struct stage_call *const order[], unsigned count);
 /* NULL, or what is still under way or held. */
 const char *stage_leftover(const struct stage *stage);
 /* What the log holds, in order of LSN. */
