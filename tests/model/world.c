@@ -4,6 +4,8 @@
 
 #include "tests/model/fingerprint.h"
 #include "tests/model/tell.h"
+#include "tests/support/stage.h"
+#include "tests/support/stage_verdict.h"
 
 /* ---- whose is what ---- */
 

@@ -14,6 +14,7 @@
 #include "shard/state.h"
 #include "tests/support/scale.h"
 #include "tests/support/stage.h"
+#include "tests/support/stage_verdict.h"
 
 #define CALLS_A_RUN 60u
 #define STAGED_SHARDS 8u

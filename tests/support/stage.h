@@ -5,7 +5,8 @@
  * (stage_move), or for a caller who makes the single moves himself, as the exhaustive model does
  * (tests/model). The log is a stand-in that gives out LSNs, remembers every record in order and
  * becomes durable when it is told so; it replaces core/wal.c at link time. Procedures are scripts
- * of steps. When all is done, stage_check_history holds the outcome against a model. */
+ * of steps. When all is done, stage_check_history (stage_verdict.h) holds the outcome against a
+ * model. */
 #ifndef CONCAVE_TESTS_STAGE_H
 #define CONCAVE_TESTS_STAGE_H
 
@@ -123,19 +124,6 @@ void stage_move(struct stage *stage);
 void stage_settle(struct stage *stage, unsigned moves_max);
 /* The shard that owns a key. */
 unsigned stage_owner(struct stage *stage, unsigned key);
-/* Every call's reads and ranges must match the model: of writers at their LSN, of the others at one
- * LSN between their submission and their release; nothing was released before it was durable; each
- * commit is in the log as a whole, and nothing else is; and the shards hold what the log says. */
-void stage_check_history(struct stage *stage);
-/* The same as an answer: NULL, or what is wrong, and with which call (NULL: with none). */
-const char *stage_verdict(struct stage *stage, const struct stage_call **culprit);
-/* The same for one call that was just released; needs no other to have ended. */
-const char *stage_call_verdict(struct stage *stage, const struct stage_call *call);
-/* Whether a verdict says that what a call saw does not fit the order of LSNs. */
-bool stage_about_order(const char *verdict);
-/* Whether this order of the calls, one after the other, explains all that they saw and what is
- * there in the end, be it the order of their LSNs or not. */
-bool stage_serial(struct stage *stage, struct stage_call *const order[], unsigned count);
 /* NULL, or what is still under way or held. */
 const char *stage_leftover(const struct stage *stage);
 /* What the log holds, in order of LSN. */

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/support/stage.h"
+#include "tests/support/stage_verdict.h"
 
 #define MOVES_MAX 1000000u
 
