@@ -532,6 +532,17 @@ class Life(Folder):
                    .status == 206)
         self.assertEqual(server.stop(), 0)
 
+    def test_without_descriptors_files_wait_for_better_times(self):
+        with Server(options=self.options) as server, server.connect() as connection:
+            self.assertEqual(connection.request("GET", "/static/small.txt").body, b"small")
+            limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # those are in use
+            response = connection.request("GET", "/static/small.txt")
+            self.assertEqual((response.status, response.json()["code"]), (503, "overloaded"))
+            self.assertEqual(response.header("Retry-After"), "1")
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limits)
+            self.assertEqual(connection.request("GET", "/static/small.txt").body, b"small")
+
     def test_a_client_that_never_reads_is_cut_off(self):
         with Server(options=self.options + ("--idle-timeout-ms", "400")) as server:
             download = Download(server, "/static/huge.bin", 4096)
