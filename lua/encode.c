@@ -6,8 +6,14 @@
 #include <stdlib.h>
 
 #include "core/json_write.h"
+#include "lua/doom.h"
 #include "lua/json_lib.h"
-#include "lua/vm.h"
+
+/* Values between two looks at the clock, some tenths of a millisecond; a text counts by its length.
+ */
+#define STEPS_PER_LOOK 4096
+#define BYTES_PER_STEP 64u
+#define LOOKS_MIN 32u
 
 /* Where the encoder is, for errors: one on the C stack for each table that is open. */
 struct place {
@@ -23,6 +29,8 @@ struct encoder {
     enum script_format format;
     unsigned depth, depth_max;
     const char *root;
+    int64_t steps; /* until the next look */
+    struct stretch stretch;
     msgpack_packer packer;
 };
 
@@ -71,9 +79,22 @@ static _Noreturn void fail(struct encoder *e, const struct place *place, const c
     __builtin_unreachable();
 }
 
+/* One value, or a text of len bytes, more. A table may be in a value often: sixty of them, each
+ * twice in the next one, make a tree that no memory holds and no time suffices for. */
+static void step(struct encoder *e, const struct place *place, size_t len) {
+    e->steps -= 1 + (int64_t)(len / BYTES_PER_STEP);
+    if (e->steps > 0)
+        return;
+    e->steps = STEPS_PER_LOOK;
+    if (e->out->len > e->vm->heap.bytes_max)
+        fail(e, place, "its encoding is larger than the memory of a Lua VM (--lua-memory-max)");
+    script_stretch_look(e->L, &e->stretch);
+}
+
 /* ---- scalars ---- */
 
 static void encode_string(struct encoder *e, const struct place *place, struct slice text) {
+    step(e, place, text.len);
     if (!utf8_valid(text))
         fail(e, place, "not valid UTF-8");
     if (e->format == SCRIPT_JSON) {
@@ -319,6 +340,7 @@ static void encode_table(struct encoder *e, const struct place *place) {
 /* The value on top of the stack, which stays. */
 static void encode_value(struct encoder *e, const struct place *place) {
     lua_State *L = e->L;
+    step(e, place, 0);
     switch (lua_type(L, -1)) {
     case LUA_TSTRING: {
         struct slice text;
@@ -349,7 +371,9 @@ void script_encode(lua_State *L, int index, enum script_format format, unsigned 
         .out = out,
         .format = format,
         .depth_max = depth_max,
-        .root = root};
+        .root = root,
+        .steps = STEPS_PER_LOOK,
+        .stretch = {.looks_min = LOOKS_MIN}};
     msgpack_packer_init(&e.packer, out, write_packed);
     buf_reset(&e.vm->members, SCRIPT_SCRATCH_KEEP); /* an error may have left some */
     buf_reset(&e.vm->sorting, SCRIPT_SCRATCH_KEEP);

@@ -4,7 +4,9 @@
  * json.object mark a table as one or the other, and an empty table without a mark is an object.
  * Members are written in byte order of their names, so equal values give equal bytes in every VM.
  * Threads: the VM's.
- * Errors: Lua errors that name the place: "value.items[3].price: not a number (NaN)". */
+ * Errors: Lua errors that name the place: "value.items[3].price: not a number (NaN)". A value that
+ * takes too long (lua/doom.h) dooms the attempt; one that is larger than the VM's memory is an
+ * error. */
 #ifndef CONCAVE_LUA_ENCODE_H
 #define CONCAVE_LUA_ENCODE_H
 

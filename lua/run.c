@@ -160,8 +160,8 @@ static enum verdict end_doomed(struct attempt *attempt) {
     case DOOM_MEMORY:
         return replace_vm(attempt);
     case DOOM_STUCK:
-        return end_with_error(attempt,
-            "ran too long in a callback, metamethod or pattern that cannot be interrupted");
+        return end_with_error(attempt, "ran too long where it cannot be interrupted: in a "
+                                       "metamethod, a pattern or a large value");
     default:
         assert(!"an attempt that is not doomed");
         return PROC_FAIL;
