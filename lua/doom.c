@@ -7,11 +7,13 @@
  * large blocks there are fewer instructions between hooks, in proportion. */
 #define HOOK_INSTRUCTIONS 4096
 #define HOOK_LARGE_BYTES ((size_t)128 << 10)
+#define HOOK_CAREFUL 256u
 #define SLICE_NS NS_PER_MS
 /* The longest stretch that cannot yield, by the clock and in hooks: the clock alone would blame the
  * script when the machine was busy elsewhere. */
 #define STUCK_NS (10 * NS_PER_MS)
 #define STUCK_HOOKS 64u
+#define LOOKS_MIN 24u
 
 static const char doomed; /* its address is the error object */
 
@@ -74,41 +76,71 @@ static bool is_unwanted(const struct attempt *attempt) {
                          : attempt->vm->creating && app->stopped && app->stopped(app->ctx);
 }
 
-void script_stretch_look(lua_State *L, struct stretch *stretch) {
-    struct attempt *attempt = script_vm_of(L)->current;
+void script_work_look(lua_State *L, unsigned looks_min) {
+    struct script_vm *vm = script_vm_of(L);
+    struct attempt *attempt = vm->current;
     uint64_t now_ns = clock_monotonic_ns();
+    attempt->work = 0;
     if (now_ns >= attempt->deadline_ns || is_unwanted(attempt))
         script_doom(L, DOOM_TIMEOUT);
-    if (stretch->looks++ == 0)
-        stretch->started_ns = now_ns;
-    if (stretch->looks > stretch->looks_min && now_ns - stretch->started_ns > STUCK_NS)
+    if (attempt->looks++ == 0)
+        attempt->looked_ns = now_ns;
+    if (looks_min < LOOKS_MIN)
+        looks_min = LOOKS_MIN;
+    if (attempt->txn && attempt->looks > looks_min && now_ns - attempt->looked_ns > STUCK_NS)
         script_doom(L, DOOM_STUCK);
+    script_hook_hurry(vm);
 }
 
-bool script_turn_over(lua_State *L, struct stretch *stretch) {
-    struct attempt *attempt = script_vm_of(L)->current;
-    script_check_doom(L);
-    if (attempt->txn && !can_yield(L, attempt)) {
-        script_stretch_look(L, stretch);
-        return false;
-    }
-    uint64_t now_ns = clock_monotonic_ns();
-    if (now_ns >= attempt->deadline_ns)
-        script_doom(L, DOOM_TIMEOUT);
-    return attempt->txn && now_ns - attempt->slice_ns >= SLICE_NS; /* a load is not shared */
+bool script_tired(lua_State *L) {
+    const struct attempt *attempt = script_vm_of(L)->current;
+    return attempt->slice_ns != 0 && can_yield(L, attempt) &&
+           clock_monotonic_ns() - attempt->slice_ns >= SLICE_NS;
 }
 
-int script_give_way(lua_State *L, lua_KFunction k) {
+int script_rest(lua_State *L, lua_KContext ctx, lua_KFunction k) {
     script_vm_of(L)->current->pause = PAUSE_TURN;
-    return lua_yieldk(L, 0, 0, k);
+    return lua_yieldk(L, 0, ctx, k);
 }
 
-/* Every HOOK_INSTRUCTIONS instructions, or at the next one after script_hook_hurry. */
+static unsigned hook_instructions_max(const struct script_vm *vm) {
+    size_t times = heap_large_bytes(&vm->heap) / HOOK_LARGE_BYTES;
+    if (times <= 1)
+        return HOOK_INSTRUCTIONS;
+    return times < HOOK_INSTRUCTIONS ? (unsigned)(HOOK_INSTRUCTIONS / times) : 1;
+}
+
+/* Decides when the next hook comes, by what the last stretch took. An instruction may be a lookup
+ * through 2000 metatables, or the comparison of long texts. So an attempt begins with short
+ * stretches that double; one that took too long was a surprise, and the attempt gets no long ones
+ * any more. */
+static void pace(struct attempt *attempt, uint64_t now_ns) {
+    uint64_t took_ns = now_ns - attempt->hook_ns;
+    unsigned max = hook_instructions_max(attempt->vm);
+    attempt->looks = 0;
+    attempt->work = 0;
+    if (attempt->hook_ns == 0) {
+        took_ns = 0;
+    } else if (took_ns > 2 * SLICE_NS) {
+        attempt->hook_careful = true;
+        attempt->hook_count = (unsigned)(attempt->hook_count * SLICE_NS / 2 / took_ns) + 1;
+    }
+    attempt->hook_ns = now_ns;
+    if (attempt->hook_careful && max > HOOK_CAREFUL)
+        max = HOOK_CAREFUL;
+    if (took_ns < SLICE_NS / 4)
+        attempt->hook_count *= 2;
+    if (attempt->hook_count > max)
+        attempt->hook_count = max;
+}
+
+/* Every so many instructions, or at the next one after script_hook_hurry. */
 static void on_count(lua_State *L, lua_Debug *debug) {
     (void)debug;
     struct attempt *attempt = script_vm_of(L)->current;
-    script_hook_install(L); /* the count may have been hurried */
     uint64_t now_ns = clock_monotonic_ns();
+    pace(attempt, now_ns);
+    script_hook_install(L);
     if (attempt->doom == DOOM_NONE && (now_ns >= attempt->deadline_ns || is_unwanted(attempt)))
         attempt->doom = DOOM_TIMEOUT;
     if (attempt->doom != DOOM_NONE) {
@@ -132,15 +164,19 @@ static void on_count(lua_State *L, lua_Debug *debug) {
         script_doom(L, DOOM_STUCK);
 }
 
-static int hook_instructions(const struct script_vm *vm) {
-    size_t times = heap_large_bytes(&vm->heap) / HOOK_LARGE_BYTES;
-    if (times <= 1)
-        return HOOK_INSTRUCTIONS;
-    return times < HOOK_INSTRUCTIONS ? (int)(HOOK_INSTRUCTIONS / times) : 1;
+void script_turn_begins(struct attempt *attempt) {
+    const struct script_vm *vm = attempt->vm;
+    if (attempt->hook_count == 0)
+        attempt->hook_count = hook_instructions_max(vm) / 8 + 1;
+    attempt->slice_hooks = 0;
+    attempt->looks = 0;
+    attempt->work = 0;
+    attempt->slice_ns = attempt->hook_ns = clock_monotonic_ns();
 }
 
 void script_hook_install(lua_State *L) {
-    int count = hook_instructions(script_vm_of(L));
+    const struct attempt *attempt = script_vm_of(L)->current;
+    int count = attempt && attempt->hook_count ? (int)attempt->hook_count : HOOK_INSTRUCTIONS;
     if (lua_gethookcount(L) != count) /* setting it walks the whole stack */
         lua_sethook(L, on_count, LUA_MASKCOUNT, count);
 }

@@ -25,21 +25,30 @@ struct attempt *script_attempt(lua_State *L, const char *what);
  */
 int script_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
 
-/* A stretch of C code that nothing can interrupt, looked at from inside every now and then. */
-struct stretch {
-    uint64_t started_ns; /* 0: not looked at yet */
-    unsigned looks;
-    unsigned looks_min; /* fewer are never too many, whatever the clock says */
-};
-/* Dooms the attempt if its budget is used up or the stretch has lasted too long. */
-void script_stretch_look(lua_State *L, struct stretch *stretch);
+/* ---- work that no hook sees ----
+ *
+ * C functions count what they do in units of some nanoseconds. The count runs on from one function
+ * to the next until a hook sees the attempt again: a metamethod may be a C function too, and then a
+ * million calls of it are one stretch. */
+#define SCRIPT_WORK_PER_LOOK 65536u
 
-/* For C code that works long and can pause: whether it should now, by script_give_way. Where it
- * cannot, false, and this is a look at the stretch. Dooms as that does. */
-bool script_turn_over(lua_State *L, struct stretch *stretch);
-/* Yields to the loop and goes on in k(L, LUA_YIELD, 0), with the stack as it is. The result is the
- * caller's result. After script_turn_over has said so. */
-int script_give_way(lua_State *L, lua_KFunction k);
+/* Looks at the clock: dooms the attempt if its budget is used up, or if the stretch has lasted too
+ * long in more than looks_min looks; else brings the next hook forward. */
+void script_work_look(lua_State *L, unsigned looks_min);
+/* True if C code that could go on for long should let others have a turn, which it can. */
+bool script_tired(lua_State *L);
+/* Lets them: goes on in k(L, LUA_YIELD, ctx). The result is the caller's result. */
+int script_rest(lua_State *L, lua_KContext ctx, lua_KFunction k);
+/* Counts units of work, and looks at the clock every now and then. */
+static inline void script_work(lua_State *L, size_t units) {
+    struct attempt *attempt = script_vm_of(L)->current;
+    attempt->work += units;
+    if (attempt->work >= SCRIPT_WORK_PER_LOOK)
+        script_work_look(L, 0);
+}
+
+/* A turn of the attempt begins: its slice of time counts from now. */
+void script_turn_begins(struct attempt *attempt);
 
 /* Prepares preemption: for all coroutines of a fresh state, or for one that is resumed, which may
  * have last run when there was less in memory. */

@@ -9,11 +9,8 @@
 #include "lua/doom.h"
 #include "lua/json_lib.h"
 
-/* Values between two looks at the clock, some tenths of a millisecond; a text counts by its length.
- */
-#define STEPS_PER_LOOK 4096
-#define BYTES_PER_STEP 64u
-#define LOOKS_MIN 32u
+#define UNITS_PER_VALUE 4u
+#define BYTES_PER_UNIT 4u
 
 /* Where the encoder is, for errors: one on the C stack for each table that is open. */
 struct place {
@@ -29,8 +26,6 @@ struct encoder {
     enum script_format format;
     unsigned depth, depth_max;
     const char *root;
-    int64_t steps; /* until the next look */
-    struct stretch stretch;
     msgpack_packer packer;
 };
 
@@ -82,13 +77,9 @@ static _Noreturn void fail(struct encoder *e, const struct place *place, const c
 /* One value, or a text of len bytes, more. A table may be in a value often: sixty of them, each
  * twice in the next one, make a tree that no memory holds and no time suffices for. */
 static void step(struct encoder *e, const struct place *place, size_t len) {
-    e->steps -= 1 + (int64_t)(len / BYTES_PER_STEP);
-    if (e->steps > 0)
-        return;
-    e->steps = STEPS_PER_LOOK;
+    script_work(e->L, UNITS_PER_VALUE + len / BYTES_PER_UNIT);
     if (e->out->len > e->vm->heap.bytes_max)
         fail(e, place, "its encoding is larger than the memory of a Lua VM (--lua-memory-max)");
-    script_stretch_look(e->L, &e->stretch);
 }
 
 /* ---- scalars ---- */
@@ -371,9 +362,7 @@ void script_encode(lua_State *L, int index, enum script_format format, unsigned 
         .out = out,
         .format = format,
         .depth_max = depth_max,
-        .root = root,
-        .steps = STEPS_PER_LOOK,
-        .stretch = {.looks_min = LOOKS_MIN}};
+        .root = root};
     msgpack_packer_init(&e.packer, out, write_packed);
     buf_reset(&e.vm->members, SCRIPT_SCRATCH_KEEP); /* an error may have left some */
     buf_reset(&e.vm->sorting, SCRIPT_SCRATCH_KEEP);

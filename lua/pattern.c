@@ -4,17 +4,26 @@
 #include <ctype.h>
 #include <lauxlib.h>
 
-#define DEPTH_MAX 200u /* C frames; each item of a pattern may take one */
-#define STEPS_PER_LOOK 65536u
+/* One match from one start may always take this long: 4 million steps. */
+#define LOOKS_MIN 64u
+#define BYTES_PER_STEP 8u /* of a set that is looked through, of texts that are compared */
+#define DEPTH_MAX 200u    /* C frames; each item of a pattern may take one */
 
 static const char *match_from(struct pattern *m, const char *s, const char *p);
 
-/* One step of work. */
-static void step(struct pattern *m) {
-    if (--m->steps == 0) {
-        m->steps = STEPS_PER_LOOK;
-        script_stretch_look(m->L, &m->stretch);
+/* Steps of work. */
+static void steps(struct pattern *m, size_t count) {
+    if (m->steps > count) {
+        m->steps -= (uint32_t)count;
+        return;
     }
+    m->steps = SCRIPT_WORK_PER_LOOK;
+    script_work_look(m->L, LOOKS_MIN);
+    m->tired = script_tired(m->L);
+}
+
+static void step(struct pattern *m) {
+    steps(m, 1);
 }
 
 static _Noreturn void malformed(struct pattern *m, const char *why) {
@@ -119,7 +128,7 @@ static bool in_set(unsigned char byte, const char *p, const char *last) {
 
 /* True if the item [p, end) matches the character at s. */
 static bool item_matches(struct pattern *m, const char *s, const char *p, const char *end) {
-    step(m);
+    steps(m, 1 + (size_t)(end - p) / BYTES_PER_STEP);
     if (s >= m->text_end)
         return false;
     switch (*p) {
@@ -139,8 +148,11 @@ static bool item_matches(struct pattern *m, const char *s, const char *p, const 
 /* As often as possible, then back one by one. */
 static const char *match_longest(struct pattern *m, const char *s, const char *p, const char *end) {
     const char *last = s;
-    while (item_matches(m, last, p, end))
-        last++;
+    if (*p == '.')
+        last = m->text_end;
+    else
+        while (item_matches(m, last, p, end))
+            last++;
     for (; last >= s; last--) {
         step(m);
         const char *found = match_from(m, last, end + 1);
@@ -194,6 +206,8 @@ static const char *match_again(struct pattern *m, const char *s, char digit) {
     if (index < 0 || index >= m->capture_count || m->captures[index].len == PATTERN_OPEN)
         luaL_error(m->L, "invalid capture index %%%d in pattern", index + 1);
     ptrdiff_t len = m->captures[index].len;
+    if (len > 0)
+        steps(m, (size_t)len / BYTES_PER_STEP);
     if (len == PATTERN_POSITION || m->text_end - s < len ||
         memcmp(m->captures[index].start, s, (size_t)len) != 0)
         return NULL;
@@ -223,6 +237,7 @@ static const char *match_balanced(struct pattern *m, const char *s, const char *
 static bool at_frontier(struct pattern *m, const char *s, const char *p, const char *end) {
     unsigned char before = s == m->text ? 0 : byte_at(s - 1);
     unsigned char behind = s < m->text_end ? byte_at(s) : 0;
+    steps(m, (size_t)(end - p) / BYTES_PER_STEP);
     return !in_set(before, p, end - 1) && in_set(behind, p, end - 1);
 }
 
@@ -340,10 +355,8 @@ void pattern_init(struct pattern *pattern, lua_State *L, struct slice text, stru
     pattern->end = source.data + source.len;
     pattern->depth = 0;
     pattern->capture_count = 0;
-    pattern->steps = STEPS_PER_LOOK;
-    /* A pass over the text is fair; so are a few. */
-    pattern->stretch =
-        (struct stretch){.looks_min = 16 + (unsigned)(text.len / (STEPS_PER_LOOK / 4))};
+    pattern->steps = SCRIPT_WORK_PER_LOOK;
+    pattern->tired = false;
 }
 
 const char *pattern_match_at(struct pattern *pattern, const char *from) {
@@ -356,14 +369,21 @@ const char *pattern_find(struct pattern *pattern, const char **from) {
     for (;; ++*from) {
         step(pattern);
         const char *end = pattern_match_at(pattern, *from);
-        if (end || pattern->anchored || *from == pattern->text_end)
+        if (end)
             return end;
+        if (pattern->anchored || *from == pattern->text_end) {
+            pattern->tired = false;
+            return NULL;
+        }
+        if (pattern->tired) {
+            ++*from;
+            return NULL;
+        }
     }
 }
 
 void pattern_done(struct pattern *pattern) {
-    if (pattern->stretch.looks)
-        script_hook_hurry(script_vm_of(pattern->L));
+    script_work(pattern->L, SCRIPT_WORK_PER_LOOK - pattern->steps);
 }
 
 void pattern_push_capture(struct pattern *pattern, int index, const char *start, const char *end) {

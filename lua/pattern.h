@@ -33,14 +33,14 @@ struct pattern {
     int capture_count;
     struct pattern_capture captures[PATTERN_CAPTURES_MAX];
     uint32_t steps; /* until the next look at the clock */
-    struct stretch stretch;
+    bool tired;     /* the last look said that it is time for others */
 };
 
 void pattern_init(struct pattern *pattern, lua_State *L, struct slice text, struct slice source);
 /* Matches at `from` exactly: where the match ends, or NULL. */
 const char *pattern_match_at(struct pattern *pattern, const char *from);
 /* Finds the first match at or behind *from (at it only if anchored), and moves *from to its start.
- */
+ * NULL and pattern->tired: none before *from; the search may rest and go on there. */
 const char *pattern_find(struct pattern *pattern, const char **from);
 /* After the last match of a call: what was much work lets the hook look soon. */
 void pattern_done(struct pattern *pattern);

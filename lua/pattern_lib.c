@@ -3,6 +3,8 @@
 #include "lua/prelude.h"
 #include "lua/sandbox.h"
 
+#define BYTES_PER_UNIT 8u /* of work (lua/doom.h), searching for a plain text */
+
 static struct slice check_text(lua_State *L, int index) {
     struct slice text;
     text.data = luaL_checklstring(L, index, &text.len);
@@ -23,6 +25,7 @@ static size_t check_start(lua_State *L, int index, size_t len) {
 /* ---- find, match ---- */
 
 static int find_plain(lua_State *L, struct slice text, struct slice source, size_t start) {
+    script_work(L, (text.len - start) / BYTES_PER_UNIT);
     const char *found = memmem(text.data + start, text.len - start, source.data, source.len);
     if (!found) {
         lua_pushnil(L);
@@ -35,19 +38,17 @@ static int find_plain(lua_State *L, struct slice text, struct slice source, size
 
 enum search { SEARCH_FIND, SEARCH_PATTERN, SEARCH_MATCH };
 
-static int search_text(lua_State *L, enum search kind) {
+/* Searches from an offset on; ctx has it with the kind in the two lowest bits. */
+static int search_on(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
     struct slice text = check_text(L, 1), source = check_text(L, 2);
-    size_t start = check_start(L, 3, text.len);
-    if (start > text.len) {
-        lua_pushnil(L);
-        return 1;
-    }
-    if (kind == SEARCH_FIND && (lua_toboolean(L, 4) || pattern_is_plain(source)))
-        return find_plain(L, text, source, start);
+    enum search kind = (enum search)(ctx & 3);
     struct pattern pattern;
     pattern_init(&pattern, L, text, source);
-    const char *from = text.data + start;
+    const char *from = text.data + (ctx >> 2);
     const char *end = pattern_find(&pattern, &from);
+    if (!end && pattern.tired)
+        return script_rest(L, (from - text.data) << 2 | (ctx & 3), search_on);
     pattern_done(&pattern);
     if (!end) {
         lua_pushnil(L);
@@ -58,6 +59,18 @@ static int search_text(lua_State *L, enum search kind) {
     lua_pushinteger(L, from - text.data + 1);
     lua_pushinteger(L, end - text.data);
     return pattern_push_captures(&pattern, from, end, false) + 2;
+}
+
+static int search_text(lua_State *L, enum search kind) {
+    struct slice text = check_text(L, 1), source = check_text(L, 2);
+    size_t start = check_start(L, 3, text.len);
+    if (start > text.len) {
+        lua_pushnil(L);
+        return 1;
+    }
+    if (kind == SEARCH_FIND && (lua_toboolean(L, 4) || pattern_is_plain(source)))
+        return find_plain(L, text, source, start);
+    return search_on(L, LUA_OK, (lua_KContext)(start << 2) | (lua_KContext)kind);
 }
 
 static int lib_find(lua_State *L) {
@@ -81,7 +94,9 @@ struct walk {
 };
 
 /* Upvalues: text, pattern, walk. */
-static int next_match(lua_State *L) {
+static int step_match(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
     struct slice text = check_text(L, lua_upvalueindex(1));
     struct slice source = check_text(L, lua_upvalueindex(2));
     struct walk *walk = lua_touserdata(L, lua_upvalueindex(3));
@@ -92,6 +107,10 @@ static int next_match(lua_State *L) {
     while (walk->at <= text.len) {
         const char *from = text.data + walk->at;
         const char *end = pattern_find(&pattern, &from);
+        if (!end && pattern.tired) {
+            walk->at = (size_t)(from - text.data);
+            return script_rest(L, 0, step_match);
+        }
         if (!end)
             break;
         if ((size_t)(end - text.data) + 1 == walk->last_end) {
@@ -106,6 +125,10 @@ static int next_match(lua_State *L) {
     walk->at = text.len + 1;
     lua_pushnil(L);
     return 1;
+}
+
+static int next_match(lua_State *L) {
+    return step_match(L, LUA_OK, 0);
 }
 
 static int lib_gmatch(lua_State *L) {
@@ -169,55 +192,106 @@ static void add_field(struct replacer *r, const char *start, const char *end) {
     luaL_addvalue(&r->out);
 }
 
-/* Replaces up to limit matches; returns how many there were. */
-static lua_Integer replace_all(struct replacer *r, lua_Integer limit) {
+/* How far gsub is: kept on the stack while it rests. */
+struct progress {
+    size_t at;       /* offset of what is not in the result yet */
+    size_t last_end; /* end of the last match, plus 1; an empty match there does not count */
+    lua_Integer count, limit;
+    lua_Integer parts; /* results of the time before each rest, in the table at PARTS */
+};
+enum { TEXT = 1, SOURCE, REPL, PROGRESS, PARTS };
+
+/* Replaces matches until the end or the limit, or until it is time to rest: then true. */
+static bool replace_some(struct replacer *r, struct progress *progress) {
     struct pattern *pattern = &r->pattern;
-    const char *at = pattern->text, *last_end = NULL;
-    lua_Integer count = 0;
-    while (count < limit) {
+    const char *at = pattern->text + progress->at;
+    while (progress->count < progress->limit) {
         const char *start = at;
         const char *end = pattern_find(pattern, &start);
-        if (!end)
+        if (!end && !pattern->tired)
             break;
         luaL_addlstring(&r->out, at, (size_t)(start - at));
         at = start;
-        if (end != last_end) {
-            count++;
+        progress->at = (size_t)(at - pattern->text);
+        if (!end)
+            return true;
+        size_t end_at = (size_t)(end - pattern->text) + 1;
+        if (end_at != progress->last_end) {
+            progress->count++;
             if (r->repl.data)
                 add_string(r, start, end);
             else
                 add_field(r, start, end);
-            at = last_end = end;
+            at = end;
+            progress->last_end = end_at;
         } else if (at < pattern->text_end) { /* an empty match behind the last one */
             luaL_addchar(&r->out, *at++);
         } else {
             break;
         }
+        progress->at = (size_t)(at - pattern->text);
         if (pattern->anchored)
             break;
+        if (pattern->tired)
+            return true;
     }
     luaL_addlstring(&r->out, at, (size_t)(pattern->text_end - at));
-    return count;
+    return false;
+}
+
+/* The parts on top of each other, with the last one, which is on top of the stack. */
+static void join_parts(lua_State *L, lua_Integer parts) {
+    luaL_Buffer whole;
+    luaL_buffinit(L, &whole);
+    for (lua_Integer i = 1; i <= parts; i++) {
+        lua_rawgeti(L, PARTS, i);
+        luaL_addvalue(&whole);
+    }
+    lua_pushvalue(L, PARTS + 1);
+    luaL_addvalue(&whole);
+    luaL_pushresult(&whole);
+}
+
+static int gsub_on(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    struct progress *progress = lua_touserdata(L, PROGRESS);
+    struct replacer replacer;
+    pattern_init(&replacer.pattern, L, check_text(L, TEXT), check_text(L, SOURCE));
+    replacer.repl = slice_of(NULL, 0);
+    if (lua_type(L, REPL) != LUA_TTABLE)
+        replacer.repl.data = lua_tolstring(L, REPL, &replacer.repl.len);
+    lua_settop(L, PARTS);
+    luaL_buffinit(L, &replacer.out);
+    bool rest = replace_some(&replacer, progress);
+    luaL_pushresult(&replacer.out);
+    if (rest) {
+        if (progress->parts == 0) {
+            lua_newtable(L);
+            lua_replace(L, PARTS);
+        }
+        lua_rawseti(L, PARTS, ++progress->parts);
+        return script_rest(L, 0, gsub_on);
+    }
+    pattern_done(&replacer.pattern);
+    if (progress->parts)
+        join_parts(L, progress->parts);
+    lua_pushinteger(L, progress->count);
+    return 2;
 }
 
 static int lib_gsub(lua_State *L) {
-    struct slice text = check_text(L, 1), source = check_text(L, 2);
-    int type = lua_type(L, 3);
-    luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TTABLE, 3,
+    struct slice text = check_text(L, TEXT);
+    (void)check_text(L, SOURCE);
+    int type = lua_type(L, REPL);
+    luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TTABLE, REPL,
         "string/function/table");
     lua_Integer limit = luaL_optinteger(L, 4, (lua_Integer)text.len + 1);
-    struct replacer replacer;
-    pattern_init(&replacer.pattern, L, text, source);
-    replacer.repl = slice_of(NULL, 0);
-    if (type != LUA_TTABLE)
-        replacer.repl.data = lua_tolstring(L, 3, &replacer.repl.len);
-    lua_settop(L, 3);
-    luaL_buffinit(L, &replacer.out);
-    lua_Integer count = replace_all(&replacer, limit);
-    pattern_done(&replacer.pattern);
-    luaL_pushresult(&replacer.out);
-    lua_pushinteger(L, count);
-    return 2;
+    lua_settop(L, REPL);
+    struct progress *progress = lua_newuserdatauv(L, sizeof *progress, 0);
+    *progress = (struct progress){.limit = limit};
+    lua_pushnil(L);
+    return gsub_on(L, LUA_OK, 0);
 }
 
 void script_open_patterns(lua_State *L) {

@@ -185,12 +185,12 @@ static enum verdict turn(struct attempt *attempt, int arguments) {
     lua_State *co = attempt->thread.state;
     attempt->pause = PAUSE_NONE;
     attempt->parked_count = 0;
-    attempt->slice_hooks = 0;
     vm->current = attempt;
     vm->running = co;
+    script_turn_begins(attempt);
     script_hook_install(co);
     int results;
-    uint64_t start_ns = attempt->slice_ns = clock_monotonic_ns();
+    uint64_t start_ns = attempt->slice_ns;
     int status = lua_resume(co, vm->lua, arguments, &results);
     attempt->call->handler_ns += clock_monotonic_ns() - start_ns;
     vm->running = NULL;

@@ -3,6 +3,7 @@
 #include <lualib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "lua/doom.h"
 #include "lua/json_lib.h"
 #include "lua/load.h"
@@ -188,6 +189,40 @@ static void gather_chunk(lua_State *L) {
     lua_remove(L, pieces);
 }
 
+/* The parser takes its text in pieces, so that it can be stopped: a name is looked up in every
+ * function around it, and 256 KiB of names inside of 150 functions with 190 locals each took
+ * seconds. */
+#define PIECE_BYTES ((size_t)128)
+#define PIECE_NS_MAX (64 * NS_PER_US)
+#define SLOW_PIECES_MAX 8u
+#define SLOW_NS_MAX (10 * NS_PER_MS)
+#define UNITS_PER_BYTE 4u /* of work (lua/doom.h) */
+
+struct source {
+    const char *at;
+    size_t left;
+    uint64_t piece_ns; /* when the last piece was given; 0 = none yet */
+    unsigned slow;     /* pieces that took too long */
+    uint64_t slow_ns;  /* and how long they took */
+};
+
+static const char *read_piece(lua_State *L, void *ctx, size_t *len) {
+    struct source *source = ctx;
+    const char *piece = source->at;
+    uint64_t now_ns = clock_monotonic_ns();
+    if (source->piece_ns != 0 && now_ns - source->piece_ns > PIECE_NS_MAX) {
+        source->slow++;
+        source->slow_ns += now_ns - source->piece_ns;
+        if (source->slow > SLOW_PIECES_MAX && source->slow_ns > SLOW_NS_MAX)
+            script_doom(L, DOOM_STUCK);
+    }
+    source->piece_ns = now_ns;
+    *len = source->left < PIECE_BYTES ? source->left : PIECE_BYTES;
+    source->at += *len;
+    source->left -= *len;
+    return piece;
+}
+
 /* load(chunk[, name[, mode[, env]]]): text only. */
 static int lib_load(lua_State *L) {
     bool own_env = !lua_isnone(L, 4);
@@ -201,7 +236,10 @@ static int lib_load(lua_State *L) {
     if (len > LOAD_BYTES_MAX)
         return luaL_error(L, "load: more than %d bytes", (int)LOAD_BYTES_MAX);
     const char *name = luaL_optstring(L, 2, lua_type(L, 1) == LUA_TSTRING ? text : "=(load)");
-    int result = luaL_loadbufferx(L, text, len, name, "t");
+    struct source source = {.at = text, .left = len};
+    int result = lua_load(L, read_piece, &source, name, "t");
+    script_check_doom(L);
+    script_work(L, len * UNITS_PER_BYTE);
     if (result == LUA_ERRMEM)
         script_doom(L, DOOM_MEMORY);
     if (result != LUA_OK) {

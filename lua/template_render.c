@@ -7,6 +7,7 @@
 
 /* Operations, or as many times WORK_BYTES of text, between two looks at the clock: some 10 us. */
 #define FUEL 256
+#define LOOKS_MIN 64u /* so few are no stretch that is too long */
 #define WORK_BYTES 1024u
 #define OUT_CAP_MIN ((size_t)8192)
 
@@ -406,7 +407,6 @@ void template_render_start(lua_State *L, struct render *render, uint32_t index) 
     render->template = index;
     render->op = render->contexts = render->depth = 0;
     render->fuel = FUEL;
-    render->stretch = (struct stretch){.looks_min = 64};
     render->out_len = 0;
     render->indent_from = render->indent_len = 0;
 }
@@ -416,8 +416,10 @@ int template_render_run(lua_State *L, lua_KFunction go_on) {
     for (;;) {
         if (--render->fuel < 0) {
             render->fuel = FUEL;
-            if (script_turn_over(L, &render->stretch))
-                return script_give_way(L, go_on);
+            script_check_doom(L);
+            if (script_tired(L))
+                return script_rest(L, 0, go_on);
+            script_work_look(L, LOOKS_MIN);
         }
         const struct template *template = current(render);
         if (render->op < template->op_count)

@@ -39,7 +39,6 @@ struct render {
     uint32_t contexts; /* open sections */
     uint32_t depth;    /* open frames */
     int fuel;          /* work until the next look at the clock */
-    struct stretch stretch;
     char *out; /* user value 1 of this userdata */
     size_t out_len, out_cap;
     char indent[RENDER_INDENT_MAX]; /* what lines begin with: [indent_from, indent_len) */

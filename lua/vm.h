@@ -64,6 +64,14 @@ struct attempt {
     unsigned pinned;   /* coroutines of the application that were resumed where nothing can yield */
     uint64_t slice_ns; /* when this turn began; 0 = not seen yet */
     unsigned slice_hooks; /* hooks since then */
+    /* work that no hook sees (lua/doom.h) */
+    size_t work;        /* units since the last look */
+    unsigned looks;     /* since the last hook */
+    uint64_t looked_ns; /* the first of them */
+    /* the count hook */
+    uint64_t hook_ns;    /* the last one; 0 = none in this turn */
+    unsigned hook_count; /* instructions to the next one */
+    bool hook_careful;   /* there was a stretch that took too long */
     /* the application's coroutines that wait with it, innermost first; those beyond are not noted
      */
     lua_State *parked[SCRIPT_PARKED_MAX];

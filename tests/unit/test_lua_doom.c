@@ -145,7 +145,7 @@ static void waits_in_metamethods_run_again(void **state) {
     assert_string_equal(rig_get(&rig, "seed"), "200 ");
     rig.remote = true;
     assert_string_equal(rig_get(&rig, "concat"), "200 [\"5\"]");
-    assert_int_equal(rig.reruns, 1);
+    assert_int_equal(rig.reruns, 0); /* the table library can */
     assert_string_equal(rig_get(&rig, "tostring"), "200 [\"k=5\"]");
     assert_int_equal(rig.reruns, 1);
     assert_string_equal(rig_get(&rig, "pinned"), "200 [5]");
@@ -244,7 +244,7 @@ static void patterns_are_bounded(void **state) {
         "route('pass', 'json', function() return 200, #blanks:gsub('%s', 'yy') end)\n"));
     assert_string_equal(rig_get(&rig, "trim"), "FAIL handler error");
     assert_string_equal(rig_get(&rig, "deep"), "FAIL handler error");
-    assert_string_equal(rig_get(&rig, "gsub"), "FAIL handler error");
+    assert_string_equal(rig_get(&rig, "gsub"), "FAIL time budget used up"); /* it can yield */
     assert_string_equal(rig_get(&rig, "pass"), "200 2000000");
 }
 
