@@ -3,11 +3,11 @@
 #include <lauxlib.h>
 #include <string.h>
 
-/* Short lists without a comparison go to the library. All others are merged bottom up, from runs
- * sorted by insertion; unlike a quicksort that copes with any comparison, also one that contradicts
- * itself. */
+/* Short lists of numbers or strings without a comparison go to the library. All others are merged
+ * bottom up, from runs sorted by insertion; unlike a quicksort that copes with any comparison, also
+ * one that contradicts itself. */
 static const char sort_source[] =
-    "local original, type, error = ...\n"
+    "local original, is_simple, type, error = ...\n"
     "local function natural(a, b) return a < b end\n"
     "local function sort_run(list, first, last, less)\n"
     "  for i = first + 1, last do\n"
@@ -32,7 +32,7 @@ static const char sort_source[] =
     "return function(list, less)\n"
     "  local count = #list\n"
     "  if less == nil then\n"
-    "    if count <= 1000 then return original(list) end\n"
+    "    if count <= 1000 and is_simple(list, count) then return original(list) end\n"
     "    less = natural\n"
     "  elseif type(less) ~= 'function' then\n"
     "    error(\"bad argument #2 to 'sort' (function expected, got \" .. type(less) .. ')', 2)\n"
@@ -94,6 +94,125 @@ static const char gsub_source[] =
     "  return concat(out), done\n"
     "end\n";
 
+/* A long text is counted in pieces; a character that begins in one may end in the next. */
+static const char utf8_len_source[] =
+    "local len, byte, type, error = ...\n"
+    "local PIECE = 262144\n"
+    "return function(text, first, last, lax)\n"
+    "  if type(text) ~= 'string' or #text <= PIECE then return len(text, first, last, lax) end\n"
+    "  first, last = first or 1, last or -1\n"
+    "  len(text, first, first - 1)\n"
+    "  if first < 0 then first = #text + first + 1 end\n"
+    "  if last < 0 then last = #text + last + 1 end\n"
+    "  if last > #text then error(\"bad argument #3 to 'len' (final position out of bounds)\", 2) "
+    "end\n"
+    "  local total = 0\n"
+    "  while first <= last do\n"
+    "    local count, bad = len(text, first, last - first >= PIECE and first + PIECE - 1 or last, "
+    "lax)\n"
+    "    if not count then return count, bad end\n"
+    "    total, first = total + count, first + PIECE\n"
+    "    while first <= last and byte(text, first) & 0xC0 == 0x80 do first = first + 1 end\n"
+    "  end\n"
+    "  return total\n"
+    "end\n";
+
+/* The table library's loops: over what has a metatable, element by element; over long ranges of
+ * what has none, in pieces that the library does. */
+static const char table_source[] =
+    "local span, type, error, rawequal, getmetatable, tointeger, lib_concat, lib_move, lib_unpack "
+    "= ...\n"
+    "local PIECE = 4096\n"
+    "local function length(list)\n"
+    "  return tointeger(#list) or error('object length is not an integer', 4)\n"
+    "end\n"
+    "local function concat_long(list, gap, first, last)\n"
+    "  local parts, n = {}, 0\n"
+    "  for i = first, last, PIECE do\n"
+    "    n = n + 1\n"
+    "    parts[n] = lib_concat(list, gap, i, last - i >= PIECE and i + PIECE - 1 or last)\n"
+    "  end\n"
+    "  return lib_concat(parts, gap)\n"
+    "end\n"
+    "local function concat(list, gap, first, last)\n"
+    "  gap, first, last = gap or '', first or 1, last or length(list)\n"
+    "  span('concat', first, last)\n"
+    "  if type(list) == 'table' and getmetatable(list) == nil then\n"
+    "    return concat_long(list, gap, first, last)\n"
+    "  end\n"
+    "  local values, n = {}, 0\n"
+    "  for i = first, last do\n"
+    "    local value = list[i]\n"
+    "    local kind = type(value)\n"
+    "    if kind ~= 'string' and kind ~= 'number' then\n"
+    "      error('invalid value (at index ' .. i .. \") in table for 'concat'\", 3)\n"
+    "    end\n"
+    "    n = n + 1\n"
+    "    values[n] = value\n"
+    "  end\n"
+    "  return concat_long(values, gap, 1, n)\n"
+    "end\n"
+    /* Downwards if the ranges overlap so that upwards would overwrite what is still to be read. */
+    "local function move(from, first, last, at, to)\n"
+    "  to = to or from\n"
+    "  if last < first then return to end\n"
+    "  span('move', first, last)\n"
+    "  if at > 0 and last - first > 0x7fffffffffffffff - at then\n"
+    "    error(\"bad argument #4 to 'move' (destination wrap around)\", 3)\n"
+    "  end\n"
+    "  local down = at > first and at <= last and rawequal(from, to)\n"
+    "  if getmetatable(from) == nil and getmetatable(to) == nil then\n"
+    "    if down then\n"
+    "      for i = last, first, -PIECE do\n"
+    "        local low = i - first >= PIECE and i - PIECE + 1 or first\n"
+    "        lib_move(from, low, i, at + (low - first), to)\n"
+    "      end\n"
+    "    else\n"
+    "      for i = first, last, PIECE do\n"
+    "        lib_move(from, i, last - i >= PIECE and i + PIECE - 1 or last, at + (i - first), to)\n"
+    "      end\n"
+    "    end\n"
+    "  elseif down then\n"
+    "    for i = last, first, -1 do to[at + (i - first)] = from[i] end\n"
+    "  else\n"
+    "    for i = first, last do to[at + (i - first)] = from[i] end\n"
+    "  end\n"
+    "  return to\n"
+    "end\n"
+    "local function insert(list, at, value)\n"
+    "  local count = length(list)\n"
+    "  if at < 1 or at - 1 > count then\n"
+    "    error(\"bad argument #2 to 'insert' (position out of bounds)\", 3)\n"
+    "  end\n"
+    "  span('insert', at, count)\n"
+    "  if at <= count then move(list, at, count, at + 1) end\n"
+    "  list[at] = value\n"
+    "end\n"
+    "local function remove(list, at)\n"
+    "  local count = length(list)\n"
+    "  if at ~= count and (at < 1 or at - 1 > count) then\n"
+    "    error(\"bad argument #2 to 'remove' (position out of bounds)\", 3)\n"
+    "  end\n"
+    "  span('remove', at, count)\n"
+    "  local value = list[at]\n"
+    "  if at < count then move(list, at + 1, count, at) end\n"
+    "  list[at < count and count or at] = nil\n"
+    "  return value\n"
+    "end\n"
+    "local function unpack(list, first, last)\n"
+    "  first, last = first or 1, last or length(list)\n"
+    "  if first > last then return end\n"
+    "  if last - first < 0 or last - first >= 1000000 then error('too many results to unpack', 3) "
+    "end\n"
+    "  local values, n = {}, 0\n"
+    "  for i = first, last do\n"
+    "    n = n + 1\n"
+    "    values[n] = list[i]\n"
+    "  end\n"
+    "  return lib_unpack(values, 1, n)\n"
+    "end\n"
+    "return { concat = concat, move = move, insert = insert, remove = remove, unpack = unpack }\n";
+
 /* Loads a source whose arguments, `given` values, are on top of the stack, and calls it with them.
  */
 static void call_source(lua_State *L, const char *source, size_t len, int given) {
@@ -119,7 +238,20 @@ static void push_from(lua_State *L, const char *library, const char *const *name
 
 void script_push_sort(lua_State *L) {
     push_from(L, NULL, (const char *const[]){"type", "error", NULL});
-    call_source(L, sort_source, sizeof sort_source - 1, 3);
+    call_source(L, sort_source, sizeof sort_source - 1, 4);
+}
+
+void script_push_utf8_len(lua_State *L) {
+    push_from(L, "string", (const char *const[]){"byte", NULL});
+    push_from(L, NULL, (const char *const[]){"type", "error", NULL});
+    call_source(L, utf8_len_source, sizeof utf8_len_source - 1, 4);
+}
+
+void script_push_table_functions(lua_State *L) {
+    push_from(L, NULL, (const char *const[]){"type", "error", "rawequal", "getmetatable", NULL});
+    push_from(L, "math", (const char *const[]){"tointeger", NULL});
+    push_from(L, "table", (const char *const[]){"concat", "move", "unpack", NULL});
+    call_source(L, table_source, sizeof table_source - 1, 9);
 }
 
 void script_push_gsub(lua_State *L) {

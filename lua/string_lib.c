@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lua/doom.h"
+#include "lua/prelude.h"
 #include "lua/sandbox.h"
 
 /* string.rep with an empty string loops over the count all the same. */
@@ -24,16 +25,67 @@ static int lib_rep(lua_State *L) {
     size_t total = (len + gap_len) * (size_t)count - gap_len;
     luaL_Buffer buffer;
     char *to = luaL_buffinitsize(L, &buffer, total);
-    for (lua_Integer i = 0; i < count; i++) {
-        memcpy(to, text, len);
-        to += len;
-        if (i + 1 < count) {
-            memcpy(to, gap, gap_len);
-            to += gap_len;
-        }
+    size_t done = len + gap_len < total ? len + gap_len : total;
+    memcpy(to, text, len);
+    memcpy(to + len, gap, done - len);
+    while (done < total) { /* each time twice as much, as far as there is room */
+        size_t more = done < total - done ? done : total - done;
+        memcpy(to + done, to, more);
+        done += more;
     }
     luaL_pushresultsize(&buffer, total);
     return 1;
+}
+
+/* ---- functions that take time by the length of their texts ---- */
+
+#define FORMAT_BYTES_MAX ((size_t)4096)
+#define NUMERAL_BYTES_MAX ((size_t)4096)
+#define TEXT_FORMAT_BYTES_MAX ((size_t)64 << 10)
+
+/* Calls the library's function, upvalue 1, with what is on the stack. */
+static int call_original(lua_State *L) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* Counts the texts among the arguments as work: about a nanosecond a byte. */
+static void weigh(lua_State *L) {
+    size_t bytes = 0;
+    for (int i = lua_gettop(L); i > 0; i--)
+        if (lua_type(L, i) == LUA_TSTRING)
+            bytes += lua_rawlen(L, i);
+    script_work(L, bytes / 4);
+}
+
+static int lib_weighed(lua_State *L) {
+    weigh(L);
+    return call_original(L);
+}
+
+static void check_format(lua_State *L, size_t bytes_max) {
+    if (lua_type(L, 1) == LUA_TSTRING && lua_rawlen(L, 1) > bytes_max)
+        luaL_error(L, "format of more than %d bytes", (int)bytes_max);
+}
+
+/* pack, packsize, unpack and os.date work through their format without a look at the clock. */
+static int lib_short_format(lua_State *L) {
+    check_format(L, FORMAT_BYTES_MAX);
+    weigh(L);
+    return call_original(L);
+}
+
+/* tonumber: no numeral is that long. */
+static int lib_tonumber(lua_State *L) {
+    if (lua_type(L, 1) == LUA_TNUMBER && lua_isnone(L, 2))
+        return 1;
+    if (lua_type(L, 1) == LUA_TSTRING && lua_rawlen(L, 1) > NUMERAL_BYTES_MAX) {
+        lua_pushnil(L);
+        return 1;
+    }
+    return call_original(L);
 }
 
 /* The conversion letter of the next specification of a format, moving *at behind it; '\0' at the
@@ -57,12 +109,19 @@ static char next_conversion(const char **at, const char *end) {
  * addresses; for the same reason there is no %p. Upvalue 1: the library's function. */
 static int lib_format(lua_State *L) {
     size_t len;
+    check_format(L, TEXT_FORMAT_BYTES_MAX);
+    weigh(L);
     const char *at = luaL_checklstring(L, 1, &len), *end = at + len;
     int count = lua_gettop(L);
     char conversion;
+    size_t quoted = 0;
     for (int arg = 2; (conversion = next_conversion(&at, end)) != '\0'; arg++) {
         if (conversion == 'p')
             return luaL_error(L, "invalid conversion '%%p' to 'format'");
+        if (conversion == 'q' && lua_type(L, arg) == LUA_TSTRING)
+            quoted += lua_rawlen(L, arg);
+        if (quoted > TEXT_FORMAT_BYTES_MAX)
+            return luaL_error(L, "more than %d bytes for %%q", (int)TEXT_FORMAT_BYTES_MAX);
         if (conversion != 's' || arg > count || lua_type(L, arg) == LUA_TSTRING)
             continue;
         script_push_text(L, arg);
@@ -74,14 +133,36 @@ static int lib_format(lua_State *L) {
     return 1;
 }
 
+/* Puts function in front of one of the library on top of the stack. */
+static void wrap(lua_State *L, const char *name, lua_CFunction function) {
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, function, 1);
+    lua_setfield(L, -2, name);
+}
+
 void script_open_strings(lua_State *L) {
     lua_getfield(L, -1, "string");
     lua_pushnil(L);
     lua_setfield(L, -2, "dump");
     lua_pushcfunction(L, lib_rep);
     lua_setfield(L, -2, "rep");
-    lua_getfield(L, -1, "format");
-    lua_pushcclosure(L, lib_format, 1);
-    lua_setfield(L, -2, "format");
+    wrap(L, "format", lib_format);
+    wrap(L, "upper", lib_weighed);
+    wrap(L, "lower", lib_weighed);
+    wrap(L, "reverse", lib_weighed);
+    wrap(L, "pack", lib_short_format);
+    wrap(L, "packsize", lib_short_format);
+    wrap(L, "unpack", lib_short_format);
     lua_pop(L, 1);
+    lua_getfield(L, -1, "utf8");
+    wrap(L, "offset", lib_weighed);
+    wrap(L, "codepoint", lib_weighed);
+    lua_getfield(L, -1, "len");
+    script_push_utf8_len(L);
+    lua_setfield(L, -2, "len");
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "os");
+    wrap(L, "date", lib_short_format);
+    lua_pop(L, 1);
+    wrap(L, "tonumber", lib_tonumber);
 }

@@ -1,69 +1,157 @@
 /* The table library with bounds: its C functions walk whole index ranges without a look at the
- * clock, and metamethods can make such a range as long as they like. sort is written in Lua, so
- * that it can be preempted and its comparison can wait for a key. */
+ * clock, and metamethods can make such a range, and each step in it, as long as they like.
+ *
+ * A short range of a table without a metatable is the library's own. All else is done in Lua
+ * (lua/prelude.c): there the hook sees it, it can be preempted, and a metamethod can wait for a
+ * key. sort always is, for the sake of its comparison. */
 #include "lua/doom.h"
 #include "lua/prelude.h"
 #include "lua/sandbox.h"
 
-/* The longest range: some tens of milliseconds. After one that is worth a hook the clock is looked
- * at: in a loop around such calls there are hundreds of them from hook to hook. */
 #define SPAN_MAX ((lua_Integer)1 << 22)
-#define SPAN_HURRY ((lua_Unsigned)4096)
+#define SPAN_SHORT ((lua_Unsigned)4096)
+#define UNITS_PER_ELEMENT 4u /* of work (lua/doom.h) */
 
-static void check_span(lua_State *L, const char *name, lua_Integer first, lua_Integer last) {
+/* The number of elements less one; refuses ranges that are too long. */
+static lua_Unsigned span_of(lua_State *L, const char *name, lua_Integer first, lua_Integer last) {
     lua_Unsigned span = first <= last ? (lua_Unsigned)last - (lua_Unsigned)first : 0;
     if (span >= (lua_Unsigned)SPAN_MAX)
         luaL_error(L, "table.%s: more than %d elements", name, (int)SPAN_MAX);
-    if (span >= SPAN_HURRY)
-        script_hook_hurry(script_vm_of(L));
+    return span;
 }
 
-/* Calls the library's own function, upvalue 1, with what is on the stack. */
-static int call_original(lua_State *L) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+/* For the functions in Lua: span(name, first, last). */
+static int check_span(lua_State *L) {
+    lua_Integer first = luaL_checkinteger(L, 2), last = luaL_checkinteger(L, 3);
+    if (first <= last && (lua_Unsigned)last - (lua_Unsigned)first >= (lua_Unsigned)SPAN_MAX) {
+        luaL_where(L, 3); /* whose call reached the function in Lua through ours */
+        lua_pushfstring(L, "table.%s: more than %d elements", lua_tostring(L, 1), (int)SPAN_MAX);
+        lua_concat(L, 2);
+        return lua_error(L);
+    }
+    return 0;
+}
+
+/* A table without metamethods, or something that the library will refuse. */
+static bool is_plain(lua_State *L, int index) {
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index))
+        return true;
+    const struct script_vm *vm = script_vm_of(L);
+    const void *meta = lua_topointer(L, -1);
+    lua_pop(L, 1);
+    return meta == vm->array_mark || meta == vm->object_mark;
+}
+
+/* For sort: true if the first count elements of a list are all numbers or all strings, so that to
+ * compare them runs nobody's code. */
+static int is_simple(lua_State *L) {
+    lua_Integer count = luaL_checkinteger(L, 2);
+    int type = LUA_TNIL;
+    bool simple = lua_istable(L, 1) && is_plain(L, 1);
+    for (lua_Integer i = 1; simple && i <= count; i++) {
+        int next = lua_rawgeti(L, 1, i);
+        lua_pop(L, 1);
+        simple = (next == LUA_TNUMBER || next == LUA_TSTRING) && (i == 1 || next == type);
+        type = next;
+    }
+    lua_pushboolean(L, simple);
+    return 1;
+}
+
+static int finish(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
     return lua_gettop(L);
+}
+
+/* Calls the library's function (upvalue 1), or the one in Lua (upvalue 2), with what is on the
+ * stack. */
+static int call(lua_State *L, bool library) {
+    lua_pushvalue(L, lua_upvalueindex(library ? 1 : 2));
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, finish);
+    return finish(L, LUA_OK, 0);
+}
+
+/* As call, for a table with `plain`: by the library if its range is short. */
+static int call_for(
+    lua_State *L, const char *name, bool plain, lua_Integer first, lua_Integer last) {
+    if (!plain)
+        return call(L, false);
+    if (!lua_istable(L, 1))
+        return call(L, true);
+    lua_Unsigned span = span_of(L, name, first, last);
+    script_work(L, UNITS_PER_ELEMENT * (size_t)span);
+    return call(L, span < SPAN_SHORT);
+}
+
+static lua_Integer raw_len(lua_State *L) {
+    return lua_istable(L, 1) ? (lua_Integer)lua_rawlen(L, 1) : 0;
 }
 
 static int lib_concat(lua_State *L) {
     luaL_checkany(L, 1);
-    lua_Integer first = luaL_optinteger(L, 3, 1);
-    lua_Integer last = lua_isnoneornil(L, 4) ? luaL_len(L, 1) : luaL_checkinteger(L, 4);
-    check_span(L, "concat", first, last);
-    return call_original(L);
+    (void)luaL_optstring(L, 2, "");
+    bool plain = is_plain(L, 1);
+    lua_Integer first = luaL_optinteger(L, 3, 1), last = 0;
+    if (!lua_isnoneornil(L, 4))
+        last = luaL_checkinteger(L, 4);
+    else if (plain)
+        last = raw_len(L);
+    return call_for(L, "concat", plain, first, last);
 }
 
 static int lib_move(lua_State *L) {
-    check_span(L, "move", luaL_checkinteger(L, 2), luaL_checkinteger(L, 3));
-    return call_original(L);
+    lua_Integer first = luaL_checkinteger(L, 2), last = luaL_checkinteger(L, 3);
+    (void)luaL_checkinteger(L, 4);
+    bool two = !lua_isnoneornil(L, 5);
+    return call_for(L, "move", is_plain(L, 1) && (!two || is_plain(L, 5)), first, last);
 }
 
 static int lib_insert(lua_State *L) {
     luaL_checkany(L, 1);
-    if (lua_gettop(L) == 3)
-        check_span(L, "insert", luaL_checkinteger(L, 2), luaL_len(L, 1));
-    return call_original(L);
+    bool plain = is_plain(L, 1);
+    lua_Integer len = plain ? raw_len(L) : 0;
+    if (lua_gettop(L) != 3)
+        return call(L, true); /* at the end: one step */
+    return call_for(L, "insert", plain, luaL_checkinteger(L, 2), len);
 }
 
 static int lib_remove(lua_State *L) {
     luaL_checkany(L, 1);
-    if (!lua_isnoneornil(L, 2))
-        check_span(L, "remove", luaL_checkinteger(L, 2), luaL_len(L, 1));
-    return call_original(L);
+    if (lua_isnoneornil(L, 2))
+        return call(L, true);
+    bool plain = is_plain(L, 1);
+    return call_for(L, "remove", plain, luaL_checkinteger(L, 2), plain ? raw_len(L) : 0);
+}
+
+/* The results must fit on the stack: that is bound enough. */
+static int lib_unpack(lua_State *L) {
+    bool plain = is_plain(L, 1);
+    if (plain) {
+        lua_Integer first = luaL_optinteger(L, 2, 1);
+        lua_Integer last = lua_isnoneornil(L, 3) ? raw_len(L) : luaL_checkinteger(L, 3);
+        if (first <= last)
+            script_work(L, ((size_t)last - (size_t)first) % LUAI_MAXSTACK);
+    }
+    return call(L, plain);
 }
 
 void script_open_tables(lua_State *L) {
     static const luaL_Reg bounded[] = {{"concat", lib_concat}, {"move", lib_move},
-        {"insert", lib_insert}, {"remove", lib_remove}, {NULL, NULL}};
-    lua_getfield(L, -1, "table");
+        {"insert", lib_insert}, {"remove", lib_remove}, {"unpack", lib_unpack}, {NULL, NULL}};
+    lua_pushcfunction(L, check_span);
+    script_push_table_functions(L);
+    lua_getfield(L, -2, "table");
     for (const luaL_Reg *entry = bounded; entry->name; entry++) {
         lua_getfield(L, -1, entry->name);
-        lua_pushcclosure(L, entry->func, 1);
+        lua_getfield(L, -3, entry->name);
+        lua_pushcclosure(L, entry->func, 2);
         lua_setfield(L, -2, entry->name);
     }
     lua_getfield(L, -1, "sort");
+    lua_pushcfunction(L, is_simple);
     script_push_sort(L);
     lua_setfield(L, -2, "sort");
-    lua_pop(L, 1);
+    lua_pop(L, 2);
 }
