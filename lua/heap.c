@@ -1,7 +1,7 @@
 #include "lua/heap.h"
 
-#include <assert.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +15,12 @@ struct heap_chunk {
     struct heap_chunk *next;
     char pad[HEAP_STEP - sizeof(struct heap_chunk *)]; /* blocks are aligned to HEAP_STEP */
     char blocks[];
+};
+
+/* In front of a block of more than HEAP_SMALL_MAX bytes. */
+struct heap_large {
+    struct heap_large *next, *prev;
+    max_align_t block[];
 };
 
 _Static_assert(sizeof(struct heap_block) <= HEAP_STEP, "a free block holds its link");
@@ -79,15 +85,62 @@ static void *take_small(struct heap *heap, size_t bytes) {
     return at;
 }
 
-static void *take(struct heap *heap, size_t bytes) {
-    if (is_small(bytes))
-        return take_small(heap, bytes);
-    if (!has_room(heap, bytes))
+/* ---- large blocks ---- */
+
+static struct heap_large *large_of(void *block) {
+    return (struct heap_large *)(void *)((char *)block - offsetof(struct heap_large, block));
+}
+
+/* Makes its neighbours point to a block that is new or has moved. */
+static void link_large(struct heap *heap, struct heap_large *large) {
+    if (large->prev)
+        large->prev->next = large;
+    else
+        heap->large = large;
+    if (large->next)
+        large->next->prev = large;
+}
+
+static void *take_large(struct heap *heap, size_t bytes) {
+    if (bytes > SIZE_MAX - sizeof(struct heap_large) || !has_room(heap, bytes))
         return NULL;
-    void *block = malloc(bytes);
-    if (block)
-        heap->bytes += bytes;
-    return block;
+    struct heap_large *large = malloc(sizeof *large + bytes);
+    if (!large)
+        return NULL;
+    *large = (struct heap_large){.next = heap->large};
+    link_large(heap, large);
+    heap->bytes += bytes;
+    return large->block;
+}
+
+static void give_large(struct heap *heap, void *block, size_t bytes) {
+    struct heap_large *large = large_of(block);
+    if (large->prev)
+        large->prev->next = large->next;
+    else
+        heap->large = large->next;
+    if (large->next)
+        large->next->prev = large->prev;
+    free(large);
+    heap->bytes -= bytes;
+}
+
+static void *resize_large(struct heap *heap, void *block, size_t old_bytes, size_t bytes) {
+    if (bytes > old_bytes &&
+        (bytes > SIZE_MAX - sizeof(struct heap_large) || !has_room(heap, bytes - old_bytes)))
+        return NULL;
+    struct heap_large *large = realloc(large_of(block), sizeof *large + bytes);
+    if (!large)
+        return bytes <= old_bytes ? block : NULL;
+    link_large(heap, large);
+    heap->bytes = heap->bytes - old_bytes + bytes;
+    return large->block;
+}
+
+/* ---- all sizes ---- */
+
+static void *take(struct heap *heap, size_t bytes) {
+    return is_small(bytes) ? take_small(heap, bytes) : take_large(heap, bytes);
 }
 
 static void give(struct heap *heap, void *block, size_t bytes) {
@@ -96,23 +149,12 @@ static void give(struct heap *heap, void *block, size_t bytes) {
         ((struct heap_block *)block)->next = *list;
         *list = block;
     } else {
-        free(block);
-        heap->bytes -= bytes;
+        give_large(heap, block, bytes);
     }
 }
 
-static void *resize_large(struct heap *heap, void *block, size_t old_bytes, size_t bytes) {
-    if (bytes > old_bytes && !has_room(heap, bytes - old_bytes))
-        return NULL;
-    void *fresh = realloc(block, bytes);
-    if (!fresh)
-        return bytes <= old_bytes ? block : NULL;
-    heap->bytes = heap->bytes - old_bytes + bytes;
-    return fresh;
-}
-
 /* A block that shrinks keeps its place when there is no other: a small one then goes to the list of
- * its new size later; a large one can only be freed as what it was, so this heap forgets it. */
+ * its new size later; a large one is freed with the heap. */
 static void *shrink_in_place(struct heap *heap, void *block, size_t old_bytes) {
     if (!is_small(old_bytes))
         heap->bytes -= old_bytes;
@@ -143,9 +185,11 @@ void heap_close(struct heap *heap) {
         struct heap_chunk *chunk = heap->chunks;
         heap->chunks = chunk->next;
         free(chunk);
-        heap->bytes -= CHUNK_BYTES;
-        heap->chunk_bytes -= CHUNK_BYTES;
     }
-    assert(heap->bytes == 0);
+    while (heap->large) {
+        struct heap_large *large = heap->large;
+        heap->large = large->next;
+        free(large);
+    }
     heap_init(heap, heap->bytes_max);
 }

@@ -48,7 +48,8 @@ static void blocks_keep_their_bytes(void **state) {
     }
     for (unsigned i = 0; i < BLOCKS; i++) {
         check_owned(&owned[i]);
-        (void)heap_resize(&heap, owned[i].data, owned[i].bytes, 0);
+        if (i % 2) /* the others go with the heap */
+            (void)heap_resize(&heap, owned[i].data, owned[i].bytes, 0);
     }
     heap_close(&heap);
     assert_int_equal(heap.bytes, 0);
