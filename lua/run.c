@@ -9,6 +9,7 @@
 #include "lua/reply.h"
 #include "lua/request.h"
 #include "lua/sandbox.h"
+#include "lua/store_lib.h"
 
 /* A request that saw this many machines go is taken to be what breaks them. */
 #define REPLACEMENTS_MAX 2u
@@ -147,6 +148,15 @@ static enum verdict end_with_error(struct attempt *attempt, const char *text) {
     return end_with(attempt->call, ST_HANDLER);
 }
 
+/* With the error on top of the coroutine. */
+static enum verdict end_with_raised(struct attempt *attempt) {
+    bool too_large = script_was_too_large(attempt);
+    enum verdict verdict = end_with_error(attempt, NULL);
+    if (verdict == PROC_FAIL && too_large)
+        attempt->call->outcome = ST_TOO_LARGE;
+    return verdict;
+}
+
 static enum verdict end_doomed(struct attempt *attempt) {
     switch (attempt->doom) {
     case DOOM_LOST:
@@ -205,7 +215,7 @@ static enum verdict turn(struct attempt *attempt, int arguments) {
     else if (status == LUA_ERRMEM)
         verdict = replace_vm(attempt);
     else
-        verdict = end_with_error(attempt, NULL);
+        verdict = end_with_raised(attempt);
     release_thread(attempt, status == LUA_OK);
     return verdict;
 }

@@ -14,6 +14,26 @@
 #include "lua/json_lib.h"
 #include "lua/sandbox.h"
 
+#define TOO_LARGE_TEXT ": the transaction is too large"
+
+/* An error like others, to be caught if it suits; if it is not, the reply is a 413. */
+static _Noreturn void fail_too_large(lua_State *L, const char *call) {
+    luaL_where(L, 1);
+    lua_pushfstring(L, "%s" TOO_LARGE_TEXT, call);
+    lua_concat(L, 2);
+    script_vm_of(L)->current->too_large = lua_tostring(L, -1);
+    lua_error(L);
+    __builtin_unreachable();
+}
+
+bool script_was_too_large(struct attempt *attempt) {
+    lua_State *co = attempt->thread.state;
+    if (lua_gettop(co) == 0 || lua_type(co, -1) != LUA_TSTRING)
+        return false;
+    const char *text = lua_tostring(co, -1);
+    return text == attempt->too_large && strstr(text, TOO_LARGE_TEXT) != NULL;
+}
+
 _Noreturn void script_store_failed(
     lua_State *L, const char *call, struct slice key, enum status status) {
     struct attempt *attempt = script_vm_of(L)->current;
@@ -24,8 +44,7 @@ _Noreturn void script_store_failed(
         luaL_error(L, "%s: out of memory", call);
         break;
     case ST_TOO_LARGE:
-        luaL_error(L, "%s: the transaction is too large", call);
-        break;
+        fail_too_large(L, call);
     case ST_INVALID:
         luaL_error(L, "%s: key must be a non-empty UTF-8 string of at most %d bytes", call,
             (int)txn_key_bytes_max(attempt->txn));

@@ -10,4 +10,7 @@
 _Noreturn void script_store_failed(
     lua_State *L, const char *call, struct slice key, enum status status);
 
+/* True if the error on top of the attempt's coroutine is that its transaction is too large. */
+bool script_was_too_large(struct attempt *attempt);
+
 #endif

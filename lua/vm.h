@@ -76,7 +76,8 @@ struct attempt {
      */
     lua_State *parked[SCRIPT_PARKED_MAX];
     unsigned parked_count;
-    const void *req; /* its req table */
+    const void *req;       /* its req table */
+    const char *too_large; /* the error text that said so; kept only to be compared */
     bool seeded;
     struct random random;
     struct buf log; /* lines to be written if the attempt stands (lua/log.h) */
