@@ -40,6 +40,7 @@ static int lib_rep(lua_State *L) {
 /* ---- functions that take time by the length of their texts ---- */
 
 #define FORMAT_BYTES_MAX ((size_t)4096)
+#define PACK_BYTES_MAX ((size_t)8 << 20)
 #define NUMERAL_BYTES_MAX ((size_t)4096)
 #define TEXT_FORMAT_BYTES_MAX ((size_t)64 << 10)
 
@@ -75,6 +76,31 @@ static int lib_short_format(lua_State *L) {
     check_format(L, FORMAT_BYTES_MAX);
     weigh(L);
     return call_original(L);
+}
+
+/* The sum of the numbers in a format, which are sizes; PACK_BYTES_MAX + 1 if it is more. */
+static size_t sizes_in(const char *format) {
+    size_t sum = 0, number = 0;
+    for (; sum + number <= PACK_BYTES_MAX; format++) {
+        if (*format >= '0' && *format <= '9') {
+            number = number * 10 + (size_t)(*format - '0');
+            continue;
+        }
+        sum += number;
+        number = 0;
+        if (*format == '\0')
+            return sum;
+    }
+    return PACK_BYTES_MAX + 1;
+}
+
+/* pack fills up to a size byte by byte. */
+static int lib_pack(lua_State *L) {
+    size_t bytes = sizes_in(luaL_checkstring(L, 1));
+    if (bytes > PACK_BYTES_MAX)
+        return luaL_error(L, "string.pack: more than %d bytes", (int)PACK_BYTES_MAX);
+    script_work(L, bytes / 2);
+    return lib_short_format(L);
 }
 
 /* tonumber: no numeral is that long. */
@@ -150,7 +176,7 @@ void script_open_strings(lua_State *L) {
     wrap(L, "upper", lib_weighed);
     wrap(L, "lower", lib_weighed);
     wrap(L, "reverse", lib_weighed);
-    wrap(L, "pack", lib_short_format);
+    wrap(L, "pack", lib_pack);
     wrap(L, "packsize", lib_short_format);
     wrap(L, "unpack", lib_short_format);
     lua_pop(L, 1);
