@@ -39,7 +39,7 @@ struct render {
     uint32_t contexts; /* open sections */
     uint32_t depth;    /* open frames */
     int fuel;          /* work until the next look at the clock */
-    char *out; /* user value 1 of this userdata */
+    char *out;         /* user value 1 of this userdata */
     size_t out_len, out_cap;
     char indent[RENDER_INDENT_MAX]; /* what lines begin with: [indent_from, indent_len) */
     uint32_t indent_from, indent_len;
