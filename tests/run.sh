@@ -71,6 +71,8 @@ run_tests() (
     echo "what the properties tried:"
     grep -ahE ' tried: [0-9]|crash points, |failing calls: |full disks that|attempts lost and run|^(history|hermitage|model): ' \
         "build-$preset/Testing/Temporary/LastTest.log" || true
+    echo "what the sandbox contained: case | shards | how | milliseconds | longest wait of another client, ms"
+    grep -ahoE 'sandbox: .* \| .*' "build-$preset/Testing/Temporary/LastTest.log" || true
     exit "$(cat "$status_file")"
 )
 
