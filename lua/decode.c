@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "core/value_read.h"
+#include "lua/doom.h"
 #include "lua/json_lib.h"
 #include "lua/vm.h"
 
@@ -81,43 +82,30 @@ void script_push_value(lua_State *L, struct slice value) {
 
 /* ---- JSON ---- */
 
-static bool push_json_array(lua_State *L, struct json_reader *reader) {
-    lua_newtable(L);
-    script_mark_array(L);
-    enum json_token token;
-    for (lua_Integer i = 1; (token = json_next(reader)) != JSON_ARRAY_END; i++) {
-        if (!script_push_json(L, reader, token))
-            return false;
-        lua_rawseti(L, -2, i);
-    }
-    return true;
-}
-
 /* Room for a few members at once: growing a table from nothing to four takes three rehashes, which
  * was a tenth of a transfer's time. */
 #define OBJECT_MEMBERS 4
+#define TOKENS_PER_LOOK 512u
+#define SHORT_BYTES_MAX ((size_t)32 << 10) /* decoded in one go */
 
-static bool push_json_object(lua_State *L, struct json_reader *reader) {
-    lua_createtable(L, 0, OBJECT_MEMBERS);
-    enum json_token token;
-    while ((token = json_next(reader)) == JSON_NAME) {
-        lua_pushlstring(L, reader->string.data, reader->string.len);
-        if (!script_push_json(L, reader, json_next(reader)))
-            return false;
-        lua_rawset(L, -3);
-    }
-    return token == JSON_OBJECT_END;
-}
+/* Where a decoding is. The tables that are open lie on the Lua stack, each under the name of the
+ * member that comes next in it, if it is an object. */
+struct decoder {
+    struct json_reader reader;
+    unsigned depth;                               /* open tables */
+    lua_Integer counts[JSON_VALUE_DEPTH_MAX + 1]; /* elements so far; -1 for an object */
+};
 
-bool script_push_json(lua_State *L, struct json_reader *reader, enum json_token first) {
-    luaL_checkstack(L, 4, "JSON nested too deep");
-    switch (first) {
+enum progress { DECODED, MALFORMED, TIRED };
+
+static bool push_scalar(lua_State *L, const struct json_reader *reader, enum json_token token) {
+    switch (token) {
     case JSON_NULL:
         lua_pushlightuserdata(L, script_null());
         return true;
     case JSON_FALSE:
     case JSON_TRUE:
-        lua_pushboolean(L, first == JSON_TRUE);
+        lua_pushboolean(L, token == JSON_TRUE);
         return true;
     case JSON_INTEGER:
         lua_pushinteger(L, reader->integer);
@@ -126,24 +114,100 @@ bool script_push_json(lua_State *L, struct json_reader *reader, enum json_token 
         lua_pushnumber(L, reader->real);
         return true;
     case JSON_STRING:
+    case JSON_NAME:
         lua_pushlstring(L, reader->string.data, reader->string.len);
         return true;
-    case JSON_ARRAY:
-        return push_json_array(L, reader);
-    case JSON_OBJECT:
-        return push_json_object(L, reader);
     default:
         return false;
     }
 }
 
-bool script_push_json_text(lua_State *L, struct json_reader *reader, struct slice text) {
-    struct buf *names = &script_vm_of(L)->names;
-    int top = lua_gettop(L);
+static void open_table(lua_State *L, struct decoder *d, bool array) {
+    luaL_checkstack(L, 4, "JSON nested too deep");
+    if (array) {
+        lua_newtable(L);
+        script_mark_array(L);
+    } else {
+        lua_createtable(L, 0, OBJECT_MEMBERS);
+    }
+    d->counts[d->depth++] = array ? 0 : -1;
+}
+
+/* Puts the value on top of the stack into the table that it belongs to; false if it is the whole.
+ */
+static bool add_value(lua_State *L, struct decoder *d) {
+    if (d->depth == 0)
+        return false;
+    lua_Integer *count = &d->counts[d->depth - 1];
+    if (*count < 0)
+        lua_rawset(L, -3);
+    else
+        lua_rawseti(L, -2, ++*count);
+    return true;
+}
+
+/* Goes on until the end, or, if it may rest, until it is time for others to have a turn. */
+static enum progress decode(lua_State *L, struct decoder *d, bool may_rest) {
+    for (unsigned tokens = 1;; tokens++) {
+        enum json_token token = json_next(&d->reader);
+        bool whole = false;
+        switch (token) {
+        case JSON_ARRAY:
+        case JSON_OBJECT:
+            open_table(L, d, token == JSON_ARRAY);
+            break;
+        case JSON_NAME:
+            (void)push_scalar(L, &d->reader, token);
+            break;
+        case JSON_ARRAY_END:
+        case JSON_OBJECT_END:
+            d->depth--;
+            whole = !add_value(L, d);
+            break;
+        default:
+            if (!push_scalar(L, &d->reader, token))
+                return MALFORMED;
+            whole = !add_value(L, d);
+        }
+        if (whole)
+            return json_next(&d->reader) == JSON_END ? DECODED : MALFORMED;
+        if (may_rest && tokens % TOKENS_PER_LOOK == 0 && script_tired(L))
+            return TIRED;
+    }
+}
+
+static int end_decoding(lua_State *L, const struct decoder *d, enum progress progress) {
+    if (progress == DECODED)
+        return 1;
+    lua_pushnil(L);
+    lua_pushstring(L, d->reader.error);
+    lua_pushinteger(L, (lua_Integer)d->reader.error_at);
+    return 3;
+}
+
+/* Goes on with the decoder at index. */
+static int decode_on(lua_State *L, int status, lua_KContext index) {
+    (void)status;
+    struct decoder *d = lua_touserdata(L, (int)index);
+    enum progress progress = decode(L, d, true);
+    if (progress == TIRED)
+        return script_rest(L, index, decode_on);
+    return end_decoding(L, d, progress);
+}
+
+static void begin_decoding(lua_State *L, struct decoder *d, struct slice text) {
+    struct buf *names = &script_vm_of(L)->current->names;
     buf_reset(names, SCRIPT_SCRATCH_KEEP);
-    json_reader_init(reader, text, names, JSON_VALUE_DEPTH_MAX);
-    if (script_push_json(L, reader, json_next(reader)) && json_next(reader) == JSON_END)
-        return true;
-    lua_settop(L, top);
-    return false;
+    d->depth = 0;
+    json_reader_init(&d->reader, text, names, JSON_VALUE_DEPTH_MAX);
+}
+
+int script_decode_json(lua_State *L, struct slice text) {
+    if (text.len > SHORT_BYTES_MAX) {
+        begin_decoding(L, lua_newuserdatauv(L, sizeof(struct decoder), 0), text);
+        return decode_on(L, LUA_OK, lua_gettop(L));
+    }
+    struct decoder decoder;
+    begin_decoding(L, &decoder, text);
+    return end_decoding(L, &decoder, decode(L, &decoder, false));
 }

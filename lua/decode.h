@@ -12,11 +12,9 @@
 /* Pushes a stored value. */
 void script_push_value(lua_State *L, struct slice value);
 
-/* Pushes the JSON value whose first token was `first`; false with reader->error set (and the stack
- * as it was, or with one value too many) if the text is not JSON. */
-bool script_push_json(lua_State *L, struct json_reader *reader, enum json_token first);
-
-/* Pushes a whole JSON text; false with reader filled for the message, and nothing pushed. */
-bool script_push_json_text(lua_State *L, struct json_reader *reader, struct slice text);
+/* Decodes a whole JSON text, and lets others have a turn if it is long. To be called at the end of
+ * a C function that was called for this: the results are that function's: the value; or nil, what
+ * is wrong, and the byte where. The text must stay where it is until then. */
+int script_decode_json(lua_State *L, struct slice text);
 
 #endif

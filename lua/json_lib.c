@@ -29,14 +29,29 @@ static int lib_encode(lua_State *L) {
     return 1;
 }
 
-static int lib_decode(lua_State *L) {
+static int decode_argument(lua_State *L) {
     struct slice text;
-    text.data = luaL_checklstring(L, 1, &text.len);
-    struct json_reader reader;
-    if (!script_push_json_text(L, &reader, text))
+    text.data = lua_tolstring(L, 1, &text.len); /* stays: the argument does */
+    return script_decode_json(L, text);
+}
+
+static int end_decode(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    if (lua_isnil(L, 2))
         return luaL_error(
-            L, "json.decode: %s at byte %I", reader.error, (LUAI_UACINT)reader.error_at);
+            L, "json.decode: %s at byte %I", lua_tostring(L, 3), (LUAI_UACINT)lua_tointeger(L, 4));
+    lua_settop(L, 2);
     return 1;
+}
+
+static int lib_decode(lua_State *L) {
+    (void)luaL_checkstring(L, 1);
+    lua_settop(L, 1);
+    lua_pushcfunction(L, decode_argument);
+    lua_pushvalue(L, 1);
+    lua_callk(L, 1, 3, 0, end_decode);
+    return end_decode(L, LUA_OK, 0);
 }
 
 static int mark(lua_State *L, int meta) {

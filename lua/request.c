@@ -110,11 +110,10 @@ static bool add_form(lua_State *L, const struct request *request, enum body_kind
 
 /* Pushes the table in which args begin: the members of a JSON object, or nothing. */
 static bool push_json_args(lua_State *L, struct call *call) {
-    struct json_reader reader;
-    if (!script_push_json_text(L, &reader, call->request.body)) {
+    if (lua_isnil(L, 1)) {
         char text[160];
-        (void)snprintf(
-            text, sizeof text, "bad JSON at byte %zu: %s", reader.error_at, reader.error);
+        (void)snprintf(text, sizeof text, "bad JSON at byte %lld: %s",
+            (long long)lua_tointeger(L, 3), lua_tostring(L, 2));
         script_refuse(call, "bad_json", text);
         return false;
     }
@@ -122,11 +121,16 @@ static bool push_json_args(lua_State *L, struct call *call) {
     for (size_t i = 0; i < call->request.body.len && (first == '\0' || strchr(" \t\r\n", first));
          i++)
         first = call->request.body.data[i];
-    if (first != '{') { /* it is only in req.json */
-        lua_pop(L, 1);
+    if (first == '{')
+        lua_pushvalue(L, 1);
+    else /* it is only in req.json */
         lua_newtable(L);
-    }
     return true;
+}
+
+int script_decode_body(lua_State *L) {
+    const struct request *request = &script_vm_of(L)->current->call->request;
+    return body_kind(request) == BODY_JSON ? script_decode_json(L, request->body) : 0;
 }
 
 bool script_push_args(lua_State *L, struct call *call) {
@@ -206,9 +210,9 @@ static void push_form(lua_State *L, const struct request *request) {
 }
 
 static void push_json(lua_State *L, const struct request *request) {
-    struct json_reader reader;
-    if (body_kind(request) != BODY_JSON || !script_push_json_text(L, &reader, request->body))
-        lua_pushnil(L);
+    (void)request;
+    lua_pushcfunction(L, script_decode_body);
+    lua_call(L, 0, 1);
 }
 
 static void push_method(lua_State *L, const struct request *request) {
@@ -257,10 +261,27 @@ static void fill(lua_State *L, const struct req_field *field, const struct reque
     lua_rawset(L, 1);
 }
 
+/* req.json: the decoded body is on top of the stack. */
+static int end_index_json(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    lua_pushvalue(L, -1);
+    lua_setfield(L, 1, "json");
+    return 1;
+}
+
+static int index_json(lua_State *L) {
+    lua_pushcfunction(L, script_decode_body);
+    lua_callk(L, 0, 1, 0, end_index_json);
+    return end_index_json(L, LUA_OK, 0);
+}
+
 /* __index */
 static int index_req(lua_State *L) {
     const struct request *request = request_of(L, 1);
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+    if (request && name && strcmp(name, "json") == 0)
+        return index_json(L);
     for (size_t i = 0; request && name && i < REQ_FIELDS; i++)
         if (strcmp(name, req_fields[i].name) == 0) {
             fill(L, &req_fields[i], request);

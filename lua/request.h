@@ -7,8 +7,11 @@
 
 #include "lua/vm.h"
 
-/* Pushes args. False, with a 400 in the call's reply and nothing pushed, if the body or the query
- * is not what it claims to be. */
+/* A C function: the results of script_decode_json for the body of the running request, or nothing
+ * if that is no JSON. */
+int script_decode_body(lua_State *L);
+/* Pushes args; at index 1 are the results of script_decode_body. False, with a 400 in the call's
+ * reply and nothing pushed, if the body or the query is not what it claims to be. */
 bool script_push_args(lua_State *L, struct call *call);
 /* Pushes req and notes it in the attempt. */
 void script_push_req(lua_State *L, struct attempt *attempt);

@@ -26,8 +26,10 @@ static int end_handler(lua_State *L, int status, lua_KContext ctx) {
     return 0;
 }
 
-/* The first function of a request's coroutine. */
-static int run_handler(lua_State *L) {
+/* Calls the handler; on the stack is what script_decode_body gave. */
+static int begin_handler(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
     struct script_vm *vm = script_vm_of(L);
     struct attempt *attempt = vm->current;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->handlers[attempt->call->request.route->index]);
@@ -36,8 +38,17 @@ static int run_handler(lua_State *L) {
         return 0;
     }
     script_push_req(L, attempt);
+    lua_rotate(L, 1, 3);
+    lua_settop(L, 3);
     lua_callk(L, 2, LUA_MULTRET, 0, end_handler);
     return end_handler(L, LUA_OK, 0);
+}
+
+/* The first function of a request's coroutine. */
+static int run_handler(lua_State *L) {
+    lua_pushcfunction(L, script_decode_body);
+    lua_callk(L, 0, 3, 0, begin_handler);
+    return begin_handler(L, LUA_OK, 0);
 }
 
 static int end_lifecycle(lua_State *L, int status, lua_KContext ctx) {

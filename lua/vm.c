@@ -37,10 +37,12 @@ static int panic(lua_State *L) {
 static enum status boot(struct script_vm *vm, struct buf *error) {
     struct attempt *loading = &vm->loading;
     *loading = (struct attempt){.vm = vm, .deadline_ns = clock_monotonic_ns() + LOAD_NS_MAX};
+    buf_init(&loading->names, SIZE_MAX);
     vm->current = loading;
     vm->running = vm->lua;
     lua_pushcfunction(vm->lua, script_load);
     int result = lua_pcall(vm->lua, 0, 0, 0);
+    buf_free(&loading->names);
     vm->current = NULL;
     vm->running = NULL;
     if (result == LUA_OK)
@@ -106,7 +108,6 @@ enum status script_vm_create(
     vm->handlers = handlers;
     heap_init(&vm->heap, app->vm_bytes_max);
     buf_init(&vm->scratch, SIZE_MAX);
-    buf_init(&vm->names, SIZE_MAX);
     buf_init(&vm->members, SIZE_MAX);
     buf_init(&vm->sorting, SIZE_MAX);
     vm->creating = true;
@@ -127,11 +128,11 @@ void script_vm_destroy(struct script_vm *vm) {
     while (vm->free_attempts) {
         struct attempt *attempt = vm->free_attempts;
         vm->free_attempts = attempt->next_free;
+        buf_free(&attempt->names);
         buf_free(&attempt->log);
         free(attempt);
     }
     buf_free(&vm->scratch);
-    buf_free(&vm->names);
     buf_free(&vm->members);
     buf_free(&vm->sorting);
     free(vm->handlers);
@@ -193,16 +194,19 @@ struct attempt *script_attempt_get(struct script_vm *vm) {
         if (!attempt)
             return NULL;
         buf_init(&attempt->log, SCRIPT_LOG_BYTES_MAX);
+        buf_init(&attempt->names, SIZE_MAX);
     }
-    struct buf log = attempt->log;
+    struct buf log = attempt->log, names = attempt->names;
     *attempt = (struct attempt){.vm = vm, .serial = ++vm->serial, .generation = vm->generation};
     attempt->log = log;
+    attempt->names = names;
     return attempt;
 }
 
 void script_attempt_put(struct attempt *attempt) {
     struct script_vm *vm = attempt->vm;
     buf_reset(&attempt->log, 4096);
+    buf_reset(&attempt->names, SCRIPT_SCRATCH_KEEP);
     attempt->next_free = vm->free_attempts;
     vm->free_attempts = attempt;
 }

@@ -80,7 +80,8 @@ struct attempt {
     const char *too_large; /* the error text that said so; kept only to be compared */
     bool seeded;
     struct random random;
-    struct buf log; /* lines to be written if the attempt stands (lua/log.h) */
+    struct buf names; /* of the JSON that is being decoded */
+    struct buf log;   /* lines to be written if the attempt stands (lua/log.h) */
     unsigned log_lost;
     struct attempt *next_free;
 };
@@ -114,7 +115,6 @@ struct script_vm {
     struct attempt *free_attempts;
     uint64_t serial;
     struct buf scratch; /* one encoded value */
-    struct buf names;   /* the JSON reader's */
     struct buf members; /* the encoder's */
     struct buf sorting; /* the encoder's */
 };
