@@ -15,6 +15,8 @@ from server import Server, scaled
 APP = app_path("hermitage.lua")
 OVERLAPS = 20  # tries that have to overlap, of each anomaly at each place
 TRIES_MAX = 600  # until as many have
+PAUSE_SECONDS = 0.0015  # between two steps at first; longer where it takes long until enough have overlapped
+PAUSE_TRIES = 40
 ROW = "row:"
 
 
@@ -138,12 +140,13 @@ class Hermitage(unittest.TestCase):
         _, end = client.post("/v1/execute", {"commands": [{"cmd_type": "get", "key": key} for key in rows]})
         return end["results"]
 
-    def one_try(self, client, crowd, rows, anomaly):
+    def one_try(self, client, crowd, rows, anomaly, pause):
         """(overlapped, runs that were lost); (False, 0) if the server gave up on one."""
         self.lay_out(client, rows)
         order = list(range(len(anomaly.transactions)))
         self.random.shuffle(order)
-        answers = crowd.burst([("/fn/hermitage", {"steps": anomaly.transactions[index]}) for index in order])
+        answers = crowd.burst([("/fn/hermitage", {"steps": anomaly.transactions[index], "pause": pause})
+                               for index in order])
         replies = [None] * len(order)
         for index, (status, document) in zip(order, answers):
             if status == 503:
@@ -162,7 +165,8 @@ class Hermitage(unittest.TestCase):
         tries = overlapped = lost = 0
         while overlapped < max(5, scaled(OVERLAPS)):
             self.assertLess(tries, TRIES_MAX, "only %d tries overlapped" % overlapped)
-            overlaps, runs = self.one_try(client, crowd, rows, anomaly)
+            pause = PAUSE_SECONDS * 2 ** min(4, tries // PAUSE_TRIES)
+            overlaps, runs = self.one_try(client, crowd, rows, anomaly, pause)
             tries, overlapped, lost = tries + 1, overlapped + overlaps, lost + runs
         print("\nhermitage: %s | %s | %d tries, %d overlapped, %d runs lost | prevented" % (
             anomaly.name, place, tries, overlapped, lost), flush=True)

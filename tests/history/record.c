@@ -43,7 +43,7 @@ struct recorder {
     bool broken; /* a connection is */
     struct connection connections[CLIENTS_MAX];
     unsigned clients, busy;
-    unsigned unknown, refused;
+    unsigned unknown, refused, wrong_sums;
 };
 
 static bool send_all(int fd, const struct buf *out) {
@@ -61,6 +61,7 @@ static void finish(
     struct seen_reply seen = {.client = connection->number,
         .invoke_ns = connection->sent_ns,
         .complete_ns = reply ? clock_monotonic_ns() : HISTORY_NEVER,
+        .wrong_sums = &recorder->wrong_sums,
         .status = reply ? reply->status : 0,
         .body = reply ? reply->body : SLICE("(none)")};
     draft_record(&connection->draft, &seen, recorder->history, &connection->seen);
@@ -192,7 +193,8 @@ static int write_down(const struct recorder *recorder, const char *path) {
         perror(path);
         return 2;
     }
-    printf("next %u refused %u unknown %u\n", recorder->next, recorder->refused, recorder->unknown);
+    printf("next %u refused %u unknown %u wrong sums %u\n", recorder->next, recorder->refused,
+        recorder->unknown, recorder->wrong_sums);
     return 0;
 }
 

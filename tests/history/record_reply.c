@@ -26,6 +26,7 @@ struct parser {
     struct buf scratch;
     struct history *history;
     struct last_seen *seen;
+    unsigned *wrong_sums;
     struct item *items;
     uint32_t item_count;
     int64_t *elements;
@@ -159,12 +160,12 @@ static void enter_item(struct parser *parser, const struct item *item) {
 }
 
 /* Money is never made nor lost. */
-static void check_bank(const struct parser *parser) {
+static void check_bank(struct parser *parser) {
     int64_t sum = 0;
     for (uint32_t i = 0; i < parser->item_count; i++)
         sum += parser->items[i].balance;
     if (parser->item_count != ACCOUNTS || sum != (int64_t)ACCOUNTS * BALANCE)
-        refuse(parser, "a bank whose sum is wrong");
+        (*parser->wrong_sums)++;
 }
 
 /* A walk that its limit ended covers up to the last key that it gave. */
@@ -328,6 +329,7 @@ void draft_record(const struct draft *draft, const struct seen_reply *reply,
         .body = reply->body,
         .history = history,
         .seen = seen,
+        .wrong_sums = reply->wrong_sums,
         .items = items,
         .elements = elements};
     struct history_txn txn = {.client = reply->client,

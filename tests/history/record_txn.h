@@ -57,6 +57,7 @@ struct seen_reply {
     uint64_t invoke_ns, complete_ns; /* HISTORY_NEVER: no reply */
     unsigned status;
     struct slice body;
+    unsigned *wrong_sums; /* counts what was read of the bank and does not add up */
 };
 
 /* Enters the transaction; *seen is brought up to date. */

@@ -18,9 +18,9 @@
  *     key       = 1 to 255 of the characters "!" to "~" but "=" and "@"; not "*" alone
  *     number    = [ "-" ] digits                64 bits
  *
- * One space, exactly, is between words; operations stand in the order in which they ran. Files
- * whose first line is the same may be put together: it may come again. What an append, a read, a
- * final transaction mean is in history.h. */
+ * The first transaction is T0, the next T1. One space, exactly, is between words; operations stand
+ * in the order in which they ran. Files whose first line is the same may be put together: it may
+ * come again. What an append, a read, a final transaction mean is in history.h. */
 #include "tests/history/text.h"
 
 #include <errno.h>
