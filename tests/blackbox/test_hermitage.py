@@ -13,7 +13,7 @@ from clients import Client, Crowd, app_path, seeded, stop
 from server import Server, scaled
 
 APP = app_path("hermitage.lua")
-OVERLAPS = 20  # tries that have to overlap, of each anomaly at each place
+OVERLAPS = 15  # tries that have to overlap, of each anomaly at each place
 TRIES_MAX = 600  # until as many have
 PAUSE_SECONDS = 0.0015  # between two steps at first; longer where it takes long until enough have overlapped
 PAUSE_TRIES = 40

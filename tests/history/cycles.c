@@ -112,7 +112,7 @@ static void find_parts(struct finder *finder) {
     tarjan.low = zeroed(nodes, sizeof *tarjan.low);
     tarjan.stack = zeroed(nodes, sizeof *tarjan.stack);
     tarjan.path = zeroed(nodes, sizeof *tarjan.path);
-    tarjan.next = zeroed(nodes, sizeof *tarjan.next);
+    tarjan.next = zeroed(nodes, sizeof(void *));
     tarjan.on_stack = zeroed(nodes, sizeof *tarjan.on_stack);
     finder->part_count = 0;
     finder->part_first[0] = 0;
@@ -278,9 +278,9 @@ void find_cycles(struct check *check) {
     finder.part_first = zeroed(nodes + 1, sizeof *finder.part_first);
     finder.distance = zeroed(nodes, sizeof *finder.distance);
     memset(finder.distance, 0xff, nodes * sizeof *finder.distance);
-    finder.through = zeroed(nodes, sizeof *finder.through);
+    finder.through = zeroed(nodes, sizeof(void *));
     finder.reached = zeroed(nodes + 1, sizeof *finder.reached);
-    finder.best = zeroed(nodes + 1, sizeof *finder.best);
+    finder.best = zeroed(nodes + 1, sizeof(void *));
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         finder.mask = kinds[i] | EDGE_HOP;
         find_parts(&finder);

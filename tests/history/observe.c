@@ -5,7 +5,6 @@
  * Values are unique, so the write is found by key and value ("recoverability" in Elle). Only reads
  * of acknowledged transactions count: what a refused one saw was never told as true. A transaction
  * without a reply of which anything was seen has committed. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,9 +246,10 @@ static void see_list(struct observer *observer, uint32_t key, const int64_t *ele
 
 /* A key that a range did not find. */
 static void see_nothing(struct observer *observer, uint32_t key) {
+    static const int64_t empty[1];
     const struct key_state *state = &observer->check->keys[key];
     if (state->list)
-        see_list(observer, key, NULL, 0, 0);
+        see_list(observer, key, empty, 0, 0);
     else if (state->writes_count)
         see_register(observer, key, HISTORY_ABSENT, 0);
 }

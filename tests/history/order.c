@@ -95,7 +95,7 @@ static void check_intermediate(struct check *check, const struct read *read) {
 void order_lists(struct check *check) {
     uint32_t *stamps = zeroed(check->write_count, sizeof *stamps);
     memset(stamps, 0xff, check->write_count * sizeof *stamps);
-    const struct list_seen **longest = zeroed(check->history->key_count, sizeof *longest);
+    const struct list_seen **longest = zeroed(check->history->key_count, sizeof(void *));
     for (size_t i = 0; i < check->list_count; i++) {
         const struct list_seen *seen = &check->lists[i];
         if (!longest[seen->key] || seen->count > longest[seen->key]->count)

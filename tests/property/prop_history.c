@@ -390,7 +390,7 @@ static void verdicts_agree_with_all_permutations(void **state) {
 
 static void twenty_thousand_transactions_are_quick(void **state) {
     (void)state;
-    struct history_mix mix = {.txns = test_scaled(20000),
+    struct history_mix mix = {.txns = 20000,
         .keys = MIX_KEYS_MAX,
         .group = 100,
         .overlap = 16,
