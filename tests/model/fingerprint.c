@@ -233,6 +233,8 @@ static void put_log(struct sink *sink) {
     const struct stage_write *log = stage_log(sink->world->stage, &count);
     put(sink, stage_last_lsn(sink->world->stage));
     put(sink, stage_durable_lsn(sink->world->stage));
+    for (uint64_t lsn = 1; lsn <= stage_last_lsn(sink->world->stage); lsn++)
+        PUT_FLAGS(sink, stage_on_disk(sink->world->stage, lsn));
     for (size_t i = 0; i < count; i++) {
         put(sink, log[i].lsn);
         PUT_FLAGS(sink, log[i].deletes);

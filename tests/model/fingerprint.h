@@ -7,8 +7,8 @@
  * (a wake may happen at any time), the treap's shape (its keys decide it), metrics, pools, and of
  * an attempt that has ended, what it saw.
  *
- * That nothing is missing is shown by model_test_merging (tests/model/exhaust.c): a search that
- * merges nothing finds the same outcomes. */
+ * tests/model/model.c checks on pairs that nothing is missing: a search that merges nothing finds
+ * the same outcomes. */
 #ifndef CONCAVE_TESTS_MODEL_FINGERPRINT_H
 #define CONCAVE_TESTS_MODEL_FINGERPRINT_H
 

@@ -37,7 +37,6 @@ struct way {
 static void make_move(struct way *way, const struct move *move) {
     way->done[way->done_count++] = *move;
     way->last = move->call;
-    way->search->moves++;
     world_do(&way->world, move);
 }
 

@@ -25,13 +25,11 @@ struct search_bounds {
 };
 
 struct search {
-    uint64_t executions, states, moves;
-    unsigned longest;  /* moves of the longest execution */
-    bool exhausted;    /* false: gave up, or stopped at the first wrong execution */
-    uint64_t outcomes; /* how many different ones, and a hash of their set */
-    uint64_t outcomes_hash;
-    /* the shortest wrong execution with the fewest preemptions */
-    bool wrong; /* there is one */
+    uint64_t executions, states;
+    unsigned longest; /* moves of the longest execution */
+    /* how many different ends and replies, with all that these rest on; and a hash of that set */
+    uint64_t outcomes, outcomes_hash;
+    bool wrong; /* there was a wrong execution; below is the shortest */
     char why[256];
     unsigned wrong_moves;
     struct move wrong_schedule[SCHEDULE_MOVES_MAX];

@@ -214,8 +214,10 @@ unsigned world_moves(const struct world *world, unsigned last, struct move moves
     add_turns(&list);
     add_starts(&list);
     add_wakes(&list, list.count > 0);
-    if (stage_durable_lsn(world->stage) < stage_last_lsn(world->stage))
-        add(&list, (struct move){.kind = MOVE_SYNC, .call = MODEL_CALLS_MAX});
+    for (unsigned i = 0; i < MODEL_SHARDS; i++)
+        if (stage_next_sync(world->stage, i))
+            add(&list,
+                (struct move){.kind = MOVE_SYNC, .call = MODEL_CALLS_MAX, .to = (unsigned char)i});
     sort(&list, last);
     return list.count;
 }
@@ -246,8 +248,8 @@ static void start(struct world *world, unsigned index) {
     stage_turn(world->stage, shape->home);
 }
 
-static void sync_log(struct world *world) {
-    stage_sync(world->stage, stage_durable_lsn(world->stage) + 1);
+static void sync_log(struct world *world, unsigned queue) {
+    stage_sync(world->stage, stage_next_sync(world->stage, queue));
     for (unsigned i = 0; i < MODEL_SHARDS; i++)
         stage_gate(world->stage, i);
 }
@@ -291,7 +293,7 @@ void world_do(struct world *world, const struct move *move) {
         break;
     }
     case MOVE_SYNC:
-        sync_log(world);
+        sync_log(world, move->to);
         break;
     }
     learn_ready(world);

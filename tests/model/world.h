@@ -1,13 +1,16 @@
 /* One execution of a scenario: what can happen next, making it happen, and what came of it.
  *
  * The moves are the step functions of the shards, called by hand on the stage:
- *   start    a call arrives at its home and runs there until it waits (it may arrive at any time);
- *   deliver  the oldest message of a channel is taken in, one channel for each pair of shards;
- *   turn     a shard takes a turn, if it has an attempt to start or go on with or an answer to
- * itself; wake     the back-off of a lost call is over: at any time, however the jitter falls; sync
- * the log is durable one LSN further, and the gates look. A move belongs to the call that it brings
- * forward (a sync to none). Time stands still, so no budget runs out; nothing is random. Threads:
- * one. */
+ *
+ *   start     a call arrives at its home and runs there until it waits (it may arrive at any time;
+ *             to have arrived earlier and waited for its turn would only make it older)
+ *   deliver   the oldest message of a channel is taken in, one channel for each pair of shards
+ *   turn      a shard takes a turn, if it has an attempt or an answer to itself to go on with
+ *   wake      the back-off of a lost call is over: at any time, however the jitter falls
+ *   sync      the log is durable one LSN further, and the gates look (later would only delay)
+ *
+ * A move belongs to the call that it brings forward (a sync to none). Time stands still, so no
+ * budget runs out; nothing is random. Threads: one. */
 #ifndef CONCAVE_TESTS_MODEL_WORLD_H
 #define CONCAVE_TESTS_MODEL_WORLD_H
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/hash.h"
+#include "core/mutant.h"
 #include "shard/coordinator.h"
 #include "shard/gate.h"
 #include "shard/timers.h"
@@ -15,6 +16,7 @@
 #define BUDGET_NS (UINT64_C(5) * 1000 * 1000 * 1000)
 
 uint64_t stage_random(struct stage *stage, uint64_t below) {
+    assert(below > 0);
     stage->random += UINT64_C(0x9E3779B97F4A7C15); /* splitmix64, Steele et al. 2014 */
     uint64_t z = stage->random;
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -230,8 +232,18 @@ void stage_gate(struct stage *stage, unsigned shard) {
 }
 
 void stage_sync(struct stage *stage, uint64_t lsn) {
-    assert(lsn > stage->wal.durable && lsn <= stage->wal.last);
-    stage->wal.durable = lsn;
+    assert(!wal_on_disk(&stage->wal, lsn) && lsn <= stage->wal.last);
+    wal_write(&stage->wal, lsn);
+}
+
+uint64_t stage_next_sync(const struct stage *stage, unsigned shard) {
+    if (MUTANT(QUEUE_APART))
+        return wal_oldest_of(&stage->wal, shard);
+    return shard == 0 && stage->wal.durable < stage->wal.last ? stage->wal.durable + 1 : 0;
+}
+
+bool stage_on_disk(const struct stage *stage, uint64_t lsn) {
+    return wal_on_disk(&stage->wal, lsn);
 }
 
 uint64_t stage_last_lsn(const struct stage *stage) {

@@ -114,6 +114,10 @@ void stage_wake(struct stage *stage, struct txn *txn);
 void stage_gate(struct stage *stage, unsigned shard);
 /* The log is durable up to here: above what it was, at most the last LSN. */
 void stage_sync(struct stage *stage, uint64_t lsn);
+bool stage_on_disk(const struct stage *stage, uint64_t lsn);
+/* The record that a sync takes next: of the one queue, which is shard 0's for this question, or
+ * (QUEUE_APART) of the shard's own. 0: none. */
+uint64_t stage_next_sync(const struct stage *stage, unsigned shard);
 uint64_t stage_last_lsn(const struct stage *stage);
 uint64_t stage_durable_lsn(const struct stage *stage);
 

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
+
 struct slice stage_value(uint64_t tag, char bytes[VALUE_BYTES_MAX]) {
     memset(bytes, 'x', VALUE_BYTES_MAX);
     memcpy(bytes, &tag, sizeof tag);
@@ -18,6 +20,7 @@ uint64_t stage_value_tag(struct slice value) {
 }
 
 struct wal_record {
+    unsigned producer;
     struct stage_write operations[STAGE_KEYS];
     unsigned count;
 };
@@ -37,12 +40,12 @@ size_t wal_record_bytes_max(const struct wal *wal) {
 
 enum status wal_reserve(
     struct wal *wal, unsigned producer, size_t bytes, struct wal_record **record) {
-    (void)producer;
     (void)bytes;
     if (wal->refuses || (wal->refuses_now && wal->refuses_now(wal->ctx)))
         return ST_BUSY;
     *record = calloc(1, sizeof **record);
     assert(*record);
+    (*record)->producer = producer;
     wal->reserved++;
     return ST_OK;
 }
@@ -77,6 +80,10 @@ void wal_history_add(struct wal *wal, uint64_t lsn, const struct stage_write *op
 
 uint64_t wal_publish(struct wal *wal, struct wal_record *record) {
     uint64_t lsn = ++wal->last;
+    if (MUTANT(QUEUE_APART)) {
+        assert(lsn < WAL_APART_MAX);
+        wal->apart[lsn] = (struct wal_apart){.producer = record->producer};
+    }
     for (unsigned i = 0; i < record->count; i++)
         wal_history_add(wal, lsn, &record->operations[i]);
     wal->reserved--;
@@ -100,4 +107,24 @@ uint64_t wal_reply_lsn(const struct wal *wal) {
 uint64_t wal_announce(struct wal *wal, unsigned producer) {
     (void)producer;
     return wal->durable;
+}
+
+bool wal_on_disk(const struct wal *wal, uint64_t lsn) {
+    if (MUTANT(QUEUE_APART) && lsn > wal->initial)
+        return wal->apart[lsn].on_disk;
+    return lsn <= wal->durable;
+}
+
+uint64_t wal_oldest_of(const struct wal *wal, unsigned producer) {
+    for (uint64_t lsn = wal->initial + 1; lsn <= wal->last; lsn++)
+        if (wal->apart[lsn].producer == producer && !wal->apart[lsn].on_disk)
+            return lsn;
+    return 0;
+}
+
+void wal_write(struct wal *wal, uint64_t lsn) {
+    if (MUTANT(QUEUE_APART))
+        wal->apart[lsn].on_disk = true;
+    if (lsn > wal->durable)
+        wal->durable = lsn;
 }

@@ -54,7 +54,7 @@ static enum status run_step(
     struct stage_call *call, struct txn *txn, const struct step *step, struct seen *seen) {
     char bytes[VALUE_BYTES_MAX];
     struct slice key = stage_key(the_stage(&call->call), step->key % STAGE_KEYS);
-    struct slice got;
+    struct slice got = {0};
     enum status status;
     switch (step->kind) {
     case STEP_GET:

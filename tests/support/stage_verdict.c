@@ -112,6 +112,8 @@ static const char *check_call(struct stage *stage, const struct stage_call *call
             return "a commit outside its request's time";
         if (call->version > call->durable)
             return "a commit released before it was durable";
+        if (!wal_on_disk(&stage->wal, call->version))
+            return "a commit released that is not on the disk";
         model_advance(&model, call->version - 1);
         if (!call_matches(&model, call))
             return writer_out_of_order;
