@@ -8,6 +8,12 @@
 #define HOOK_INSTRUCTIONS 4096
 #define HOOK_LARGE_BYTES ((size_t)128 << 10)
 #define HOOK_CAREFUL 256u
+/* The collector's pace in percent (Lua 5.4 manual, 2.5.1): Lua's defaults, and ours near the cap.
+ */
+#define GC_PAUSE_PERCENT 200
+#define GC_PAUSE_MIN_PERCENT 110
+#define GC_STEP_PERCENT 100
+#define GC_STEP_FULL_PERCENT 800
 #define SLICE_NS NS_PER_MS
 /* The longest stretch that cannot yield, by the clock and in hooks: the clock alone would blame the
  * script when the machine was busy elsewhere. */
@@ -92,6 +98,27 @@ void script_work_look(lua_State *L, unsigned looks_min) {
     script_hook_hurry(vm);
 }
 
+/* Lua's collector begins a cycle when memory has doubled, whatever the cap; past half of that it
+ * would never begin one. Then each allocation that fails runs a whole cycle at once (or, for the
+ * auxiliary library's buffers, none: it is an error). So the fuller the heap, the earlier a cycle
+ * begins and the more of it each allocation does. */
+static void pace_collector(lua_State *L, struct script_vm *vm) {
+    size_t max = vm->heap.bytes_max, bytes = vm->heap.bytes;
+    size_t moved = bytes > vm->tuned_bytes ? bytes - vm->tuned_bytes : vm->tuned_bytes - bytes;
+    if (moved < max / 64)
+        return;
+    vm->tuned_bytes = bytes;
+    int pause = GC_PAUSE_PERCENT, step = GC_STEP_PERCENT;
+    if (bytes > max / 3) {
+        size_t used = ((size_t)lua_gc(L, LUA_GCCOUNT) << 10) + 1;
+        size_t percent = max / 4 * 3 * 100 / used;
+        pause = percent > GC_PAUSE_PERCENT ? GC_PAUSE_PERCENT : (int)percent;
+        pause = pause < GC_PAUSE_MIN_PERCENT ? GC_PAUSE_MIN_PERCENT : pause;
+        step = GC_STEP_FULL_PERCENT;
+    }
+    (void)lua_gc(L, LUA_GCINC, pause, step, 0);
+}
+
 bool script_tired(lua_State *L) {
     const struct attempt *attempt = script_vm_of(L)->current;
     return attempt->slice_ns != 0 && can_yield(L, attempt) &&
@@ -140,6 +167,7 @@ static void on_count(lua_State *L, lua_Debug *debug) {
     struct attempt *attempt = script_vm_of(L)->current;
     uint64_t now_ns = clock_monotonic_ns();
     pace(attempt, now_ns);
+    pace_collector(L, attempt->vm);
     script_hook_install(L);
     if (attempt->doom == DOOM_NONE && (now_ns >= attempt->deadline_ns || is_unwanted(attempt)))
         attempt->doom = DOOM_TIMEOUT;

@@ -76,6 +76,7 @@ static void close_state(struct script_vm *vm) {
 static enum status open_state(struct script_vm *vm, struct buf *error) {
     assert(!vm->lua && vm->heap.bytes == 0);
     vm->generation++;
+    vm->tuned_bytes = 0;
     vm->handler_count = 0;
     vm->first_run = vm->start = LUA_NOREF;
     vm->sealed = false;

@@ -105,7 +105,8 @@ struct script_vm {
 
     /* ---- the allocator ---- */
     struct heap heap;
-    size_t handed_out; /* since the last early hook */
+    size_t handed_out;  /* since the last early hook */
+    size_t tuned_bytes; /* of the heap when the collector was last told its pace */
 
     /* ---- what runs now ---- */
     struct attempt *current; /* whose code runs */

@@ -40,7 +40,8 @@ class Other(threading.Thread):
                 started = time.monotonic()
                 response = self.connection.request("GET", self.target)
                 self.longest = max(self.longest, time.monotonic() - started)
-                if response.status != 200:
+                # Where all is ten times slower its own budget may run out.
+                if response.status != 200 and (SCALE == 1 or response.status != 504):
                     self.failure = response
                 self.warm.set()
                 time.sleep(0.0005)

@@ -582,6 +582,20 @@ works("long_texts", function()
     error("text")
   end
 end)
+works("text_beside_much", function()
+  local t = {}
+  for i = 1, 80000 do t[i] = { i } end
+  for i = 1, 3000 do
+    local text = ("x"):rep(30000) .. i
+    if #text < 30001 then error("short") end
+  end
+end)
+works("weak_tables", function()
+  must_fail(setmetatable, {}, { __mode = "k" })
+  must_fail(setmetatable, {}, { __mode = "kv" })
+  local cache = setmetatable({}, { __mode = "v" })
+  cache[1] = {}
+end)
 works("deep_pcall", function()
   local function f(n) return n == 0 or pcall(f, n - 1) end
   f(150)
