@@ -134,6 +134,10 @@ static int lib_setmetatable(lua_State *L) {
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
     if (type == LUA_TTABLE) {
+        lua_pushliteral(L, "__mode");
+        if (lua_rawget(L, 2) == LUA_TSTRING && strchr(lua_tostring(L, -1), 'k'))
+            return luaL_error(L, "__mode with 'k' is not available: the collector may take seconds "
+                                 "over a chain of weak keys, in one go");
         lua_pushliteral(L, "__gc");
         if (lua_rawget(L, 2) != LUA_TNIL)
             return luaL_error(
