@@ -263,6 +263,7 @@ static void sort_members(struct encoder *e, size_t start, struct member *members
 /* The member whose name and value are on top of the stack. */
 static void encode_member(struct encoder *e, const struct place *place) {
     struct slice name;
+    step(e, place, BYTES_PER_UNIT * UNITS_PER_VALUE); /* to be sorted, too */
     if (lua_type(e->L, -2) != LUA_TSTRING)
         fail(e, place,
             lua_type(e->L, -2) == LUA_TNUMBER

@@ -131,6 +131,7 @@ static int lib_print(lua_State *L) {
 static int lib_escape_html(lua_State *L) {
     struct slice text;
     text.data = luaL_checklstring(L, 1, &text.len);
+    script_work(L, text.len);
     luaL_Buffer out;
     char *to = luaL_buffinitsize(L, &out, html_escaped_len(text));
     luaL_pushresultsize(&out, html_escape(text, to));
@@ -140,6 +141,7 @@ static int lib_escape_html(lua_State *L) {
 static int lib_urlencode(lua_State *L) {
     struct slice text;
     text.data = luaL_checklstring(L, 1, &text.len);
+    script_work(L, text.len);
     struct buf *scratch = &script_vm_of(L)->scratch;
     buf_reset(scratch, SCRIPT_SCRATCH_KEEP);
     url_encode(text, scratch);
