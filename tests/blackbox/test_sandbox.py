@@ -14,11 +14,11 @@ import unittest
 from clients import app_path
 from server import SCALE, Connection, Server, ServerCase
 
-BUDGET_SECONDS = 0.2
+BUDGET_SECONDS = 0.15
 LUA_MEMORY = int(os.environ.get("CONCAVE_SANDBOX_MEMORY", 16 << 20))
 # The rest of the machine may be busy; sanitizers make everything slower.
 SLACK_SECONDS = 2.0 if SCALE == 1 else 30.0
-WAIT_SECONDS_MAX = 1.0 if SCALE == 1 else 15.0
+WAIT_SECONDS_MAX = 2.0 if SCALE == 1 else 15.0
 ONLY = os.environ.get("CONCAVE_SANDBOX_ONLY", "")
 
 
@@ -40,8 +40,8 @@ class Other(threading.Thread):
                 started = time.monotonic()
                 response = self.connection.request("GET", self.target)
                 self.longest = max(self.longest, time.monotonic() - started)
-                # Where all is ten times slower its own budget may run out.
-                if response.status != 200 and (SCALE == 1 or response.status != 504):
+                # On a busy machine its own budget may run out.
+                if response.status not in (200, 504):
                     self.failure = response
                 self.warm.set()
                 time.sleep(0.0005)
@@ -63,10 +63,12 @@ class Other(threading.Thread):
 
 class SandboxCase(ServerCase):
     app = app_path("sandbox.lua")
-    options = ("--handler-timeout-ms", str(int(BUDGET_SECONDS * 1000)), "--lua-memory-max", str(LUA_MEMORY))
+    budget_seconds = BUDGET_SECONDS
 
     @classmethod
     def setUpClass(cls):
+        cls.options = ("--handler-timeout-ms", str(int(cls.budget_seconds * 1000)),
+                       "--lua-memory-max", str(LUA_MEMORY))
         super().setUpClass()
         cls.server.request("POST", "/fn/seed")
         cls.errors_seen = 0
@@ -96,7 +98,7 @@ class SandboxCase(ServerCase):
             name, self.shards, ": ".join(filter(None, (how, reason))), seconds * 1000, other.longest * 1000), flush=True)
         self.assertIsNone(other.failure, name)
         self.assertLess(other.longest, WAIT_SECONDS_MAX, name)
-        self.assertLess(seconds, 3 * BUDGET_SECONDS + SLACK_SECONDS, name)
+        self.assertLess(seconds, 3 * self.budget_seconds + SLACK_SECONDS, name)
         return response
 
     def all(self, kind):
@@ -116,6 +118,12 @@ class Contained:
         if SCALE == 1:
             self.assertLess(self.memory(), self.shards * (LUA_MEMORY + (64 << 20)) + (128 << 20))
 
+
+class Harmless:
+    """These have time: what they show is not how fast the machine is."""
+
+    budget_seconds = 20
+
     def test_what_is_harmless(self):
         for name in self.all("works"):
             with self.subTest(name):
@@ -128,6 +136,14 @@ class OneShard(Contained, SandboxCase):
 
 
 class ThreeShards(Contained, SandboxCase):
+    shards = 3
+
+
+class HarmlessOnOne(Harmless, SandboxCase):
+    shards = 1
+
+
+class HarmlessOnThree(Harmless, SandboxCase):
     shards = 3
 
 
@@ -149,7 +165,7 @@ class Leaving(SandboxCase):
 class Hoarding(SandboxCase):
     """Memory that is kept from request to request is gone with the VM that it filled."""
 
-    options = ("--handler-timeout-ms", "2000", "--lua-memory-max", str(LUA_MEMORY))
+    budget_seconds = 20
 
     def replaced(self):
         return self.server.stderr().count("has been replaced")
