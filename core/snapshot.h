@@ -70,9 +70,12 @@ MUST_USE enum status snapshot_writer_add(
 /* Completes the file and syncs it. applied_lsn is N, at least s and every version. ST_OK;
  * ST_DISK_FULL, ST_IO. */
 MUST_USE enum status snapshot_writer_finish(struct snapshot_writer *writer, uint64_t applied_lsn);
-/* After finish, and when the durable LSN has reached N: gives the file its name (a snapshot of the
- * same LSN is replaced) and syncs the directory. Frees the writer in any case. ST_OK; ST_DISK_FULL,
- * ST_IO: whether the name is there is not known. */
+/* After finish: what the durable LSN must have reached before the snapshot is published. It is N,
+ * which a version that is there need not show: the newest of the records may be a delete. */
+uint64_t snapshot_writer_gate(const struct snapshot_writer *writer);
+/* After finish, and when the durable LSN has reached the gate: gives the file its name (a snapshot
+ * of the same LSN is replaced) and syncs the directory. Frees the writer in any case. ST_OK;
+ * ST_DISK_FULL, ST_IO: whether the name is there is not known. */
 MUST_USE enum status snapshot_writer_publish(struct snapshot_writer *writer);
 /* Removes the temporary file and frees the writer. NULL is fine. */
 void snapshot_writer_abort(struct snapshot_writer *writer);

@@ -41,6 +41,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
+
 /* A sync at the end alone would have the disk write a gigabyte at once, and every sync of the log
  * wait behind it. */
 #define SYNC_EVERY_BYTES ((uint64_t)8 << 20)
@@ -58,6 +60,7 @@ struct snapshot_writer {
     uint64_t offset, synced;
     uint64_t keys;
     uint64_t version_max;
+    uint64_t applied_lsn; /* N, once finished */
     unsigned char *block;
     size_t block_len, block_cap;
     uint32_t block_items;
@@ -239,6 +242,8 @@ static void encode_header(
 enum status snapshot_writer_finish(struct snapshot_writer *writer, uint64_t applied_lsn) {
     assert(!writer->finished && !writer->failed);
     assert(applied_lsn >= writer->lsn && applied_lsn >= writer->version_max);
+    if (MUTANT(SNAPSHOT_GATED_ON_VERSIONS))
+        applied_lsn = writer->version_max > writer->lsn ? writer->version_max : writer->lsn;
     unsigned char header[SNAPSHOT_HEADER_BYTES];
     enum status status = write_block(writer);
     if (status != ST_OK)
@@ -250,8 +255,14 @@ enum status snapshot_writer_finish(struct snapshot_writer *writer, uint64_t appl
     status = disk_sync(writer->file);
     if (status != ST_OK)
         return failed(writer, "syncing", status);
+    writer->applied_lsn = applied_lsn;
     writer->finished = true;
     return ST_OK;
+}
+
+uint64_t snapshot_writer_gate(const struct snapshot_writer *writer) {
+    assert(writer->finished);
+    return writer->applied_lsn;
 }
 
 static void free_writer(struct snapshot_writer *writer) {

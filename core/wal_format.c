@@ -43,6 +43,7 @@
 #include <xxhash.h>
 
 #include "core/bytes.h"
+#include "core/mutant.h"
 
 enum {
     HEADER_VERSION = 8,
@@ -121,6 +122,8 @@ enum status wal_header_decode(const unsigned char *block, struct wal_segment_hea
 
 uint64_t wal_segment_seed(uint64_t salt, uint64_t first_lsn) {
     unsigned char bytes[8];
+    if (MUTANT(RECYCLED_BYTES_ACCEPTED))
+        return 0;
     put_u64(bytes, first_lsn);
     return XXH3_64bits_withSeed(bytes, sizeof(bytes), salt);
 }

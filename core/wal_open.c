@@ -31,6 +31,7 @@
 #include <sys/random.h>
 
 #include "core/diag.h"
+#include "core/mutant.h"
 #include "core/wal_reader.h"
 
 #define PROGRESS_BYTES ((uint64_t)8 << 20)
@@ -183,7 +184,7 @@ static enum status replay_records(struct replay *replay, struct wal_reader *read
     const unsigned char *record;
     enum status status;
     while ((status = wal_reader_next(reader, &head, &record)) == ST_OK) {
-        if (head.lsn > replay->wal->options.snapshot_lsn) {
+        if (head.lsn > replay->wal->options.snapshot_lsn || MUTANT(REPLAY_WITHOUT_LSN)) {
             status = replay_record(replay, reader->offset - head.bytes, &head, record);
             if (status != ST_OK)
                 return status;
@@ -254,7 +255,7 @@ static enum status settle_end(struct replay *replay, struct wal_reader *reader, 
     struct disk_file *file;
     enum status status = disk_open(replay->path, DISK_UPDATE, &file);
     if (status == ST_OK) {
-        if (dirty < reader->size)
+        if (dirty < reader->size && !MUTANT(TORN_END_KEPT))
             status = write_zeros(reader, file, dirty);
         if (status == ST_OK)
             status = disk_sync(file);
@@ -287,9 +288,9 @@ static enum status judge_end(struct replay *replay, struct wal_reader *reader) {
         struct wal_record_head behind;
         uint64_t offset;
         status = wal_reader_find_durable(reader, reader->next_lsn, &behind, &offset);
-        if (status == ST_OK)
+        if (status == ST_OK && !MUTANT(DAMAGED_MIDDLE_CUT))
             return refuse(replay, reader, "the record behind it of", behind.lsn);
-        if (status != ST_NOT_FOUND)
+        if (status != ST_OK && status != ST_NOT_FOUND)
             return read_failed(replay, reader, status);
         diag(DIAG_WARN,
             "%s: offset %llu: the log ends torn: LSN %llu was never acknowledged and is cut off",
@@ -394,7 +395,7 @@ static enum status replay_all(struct replay *replay, const struct found *found) 
     wal->before_lsn = replay->last_lsn;
     if (found->count == 0)
         wal->write_lsn = 1;
-    else if ((wal->last_flags & WAL_SEGMENT_RELAXED) && !wal->marked)
+    else if ((wal->last_flags & WAL_SEGMENT_RELAXED) && !wal->marked && !MUTANT(VERSIONS_REUSED))
         wal->write_lsn += WAL_LSN_SKIP; /* replies may have shown LSNs that are lost */
     atomic_store(&wal->segments, found->count);
     atomic_store(&wal->first_lsn, found->count ? found->first_lsns[0] : 0);

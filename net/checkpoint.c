@@ -192,7 +192,7 @@ static enum status write_snapshot(struct round *round, uint64_t s) {
         snapshot_writer_abort(writer);
         return status;
     }
-    wait_durable(server->wal, applied_lsn);
+    wait_durable(server->wal, snapshot_writer_gate(writer));
     return snapshot_writer_publish(writer);
 }
 

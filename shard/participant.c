@@ -367,7 +367,8 @@ static void install_writes(struct shard *shard, struct branch *branch) {
         if (access->deletes)
             (void)treap_install_delete(shard->treap, &access->staged, branch->lsn);
         else
-            treap_install_put(shard->treap, &access->staged, branch->lsn);
+            treap_install_put(shard->treap, &access->staged,
+                put_version(shard, access->key, access->hash, branch->lsn));
         access->is_staged = false;
     }
     discard_staged(shard, branch); /* of declared writes that were not made */

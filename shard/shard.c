@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/hash.h"
+#include "core/mutant.h"
 #include "shard/coordinator.h"
 #include "shard/gate.h"
 #include "shard/participant.h"
@@ -187,7 +188,7 @@ void shard_load_end(struct shard *shard) {
 enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op, struct slice key,
     uint64_t hash, struct slice value) {
     const struct treap_node *node = treap_find(shard->treap, key, hash);
-    if (node && treap_version(node) >= lsn)
+    if (node && treap_version(node) >= lsn && !MUTANT(REPLAY_WITHOUT_LSN))
         return ST_OK;
     if (op == WAL_DELETE) {
         (void)treap_delete(shard->treap, key, hash, lsn);
@@ -196,7 +197,7 @@ enum status shard_replay(struct shard *shard, uint64_t lsn, enum wal_op op, stru
         enum status status = treap_stage_put(shard->treap, key, hash, value, &staged);
         if (status != ST_OK)
             return status;
-        treap_install_put(shard->treap, &staged, lsn);
+        treap_install_put(shard->treap, &staged, put_version(shard, key, hash, lsn));
     }
     publish_load(shard);
     return ST_OK;

@@ -9,6 +9,7 @@
 #define CONCAVE_SHARD_STATE_H
 
 #include "core/arena.h"
+#include "core/mutant.h"
 #include "shard/marks.h"
 #include "shard/shard.h"
 #include "shard/treap.h"
@@ -301,6 +302,16 @@ struct shard {
 static inline bool shard_is_busy(const struct shard_options *options, unsigned shard) {
     return atomic_load_explicit(&options->peers->load[shard].calls, memory_order_relaxed) >=
            options->calls_max;
+}
+
+/* The version that a put of this LSN gives a key: the LSN itself. A key's own counter would forget,
+ * with the key, how far it was. */
+static inline uint64_t put_version(
+    const struct shard *shard, struct slice key, uint64_t hash, uint64_t lsn) {
+    if (!MUTANT(COUNTER_RESTARTS))
+        return lsn;
+    const struct treap_node *node = treap_find(shard->treap, key, hash);
+    return node ? treap_version(node) + 1 : 1;
 }
 
 #define RETRY_LOSSES_BEFORE_TICKET 3u

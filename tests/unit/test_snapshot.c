@@ -185,6 +185,7 @@ static void the_longest_key_fits(void **state) {
     assert_int_equal(
         snapshot_writer_add(writer, slice_of(key, sizeof(key)), 4, SLICE("value")), ST_OK);
     assert_int_equal(snapshot_writer_finish(writer, 9), ST_OK);
+    assert_int_equal(snapshot_writer_gate(writer), 9);
     assert_int_equal(snapshot_writer_publish(writer), ST_OK);
     assert_int_equal(snapshot_verify(dir.path, 7, &info, &error), ST_OK);
     assert_int_equal(info.keys, 2);
