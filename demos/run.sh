@@ -18,10 +18,15 @@ case "${1-}" in
     ;;
 esac
 app="$root/demos/$demo.lua"
-case "$demo" in */* | .*) app="" ;; esac
+case "$demo" in */* | .* | *_test) app="" ;; esac
 if [ ! -f "$app" ]; then
     echo "run.sh: there is no demo '$demo'; there are:" >&2
-    for file in "$root"/demos/*.lua; do echo "  $(basename "$file" .lua)" >&2; done
+    for file in "$root"/demos/*.lua; do
+        case "$file" in
+        *_test.lua) ;;
+        *) echo "  $(basename "$file" .lua)" >&2 ;;
+        esac
+    done
     exit 2
 fi
 
@@ -50,17 +55,21 @@ if [ -n "$data" ]; then
     set -- --data "$data" "$@"
 fi
 
-# A demo's header carries its own lines to try, each as "-- try: curl ...".
+# A demo's README shows its page's address and its lines to try first, each indented on a line of its own.
 url="http://$addr"
+readme="$root/demos/$demo/README.md"
+shown() {
+    if [ -f "$readme" ]; then
+        sed -n "s|^    \($1.*\)|  \1|p" "$readme" | head -n "$2" | sed "s|http://127.0.0.1:8080|$url|g"
+    fi
+}
+page=$(shown http:// 1)
+lines=$(shown 'curl ' 3)
 echo
-echo "The demo '$demo' will be at $url; in another terminal, try:"
-lines=$(sed -n "s|^-- try: |  |p" "$app" | sed "s|http://127.0.0.1:8080|$url|g")
-if [ -z "$lines" ]; then
-    lines="  curl -i $url/readyz
-  curl '$url/v1/range?limit=10'
-  curl $url/metrics"
-fi
-echo "$lines"
+echo "The demo '$demo' will be at"
+echo "${page:-  $url}"
+echo "In another terminal, try:"
+echo "${lines:-  curl '$url/v1/range?limit=10'}"
 echo
 
 exec "$root/build/concave" serve --app "$app" "$@"
