@@ -21,7 +21,7 @@ def read(*path):
 
 class Demos(unittest.TestCase):
     def test_there_are_all(self):
-        self.assertEqual(NAMES, ["bank", "todo"])
+        self.assertEqual(NAMES, ["bank", "guestbook", "todo"])
         index = read("demos", "README.md")
         for name in NAMES:
             self.assertIn("(%s/README.md)" % name, index)
