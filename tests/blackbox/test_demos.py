@@ -21,7 +21,7 @@ def read(*path):
 
 class Demos(unittest.TestCase):
     def test_there_are_all(self):
-        self.assertEqual(NAMES, ["bank", "guestbook", "todo"])
+        self.assertEqual(NAMES, ["bank", "counter", "guestbook", "todo"])
         index = read("demos", "README.md")
         for name in NAMES:
             self.assertIn("(%s/README.md)" % name, index)
@@ -52,6 +52,11 @@ class Demos(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stderr), (0, b""), line)
                 self.assertTrue(done.stdout, line)
             self.assertEqual(server.request("GET", "/static/demo.css").status, 200)
+
+    def test_the_opening_example_is_the_counter(self):
+        block = re.search(r"^```lua\n(.*?)^```$", read("README.md"), re.M | re.S).group(1)
+        self.assertEqual(block, read("demos", "counter.lua"))
+        self.assertEqual(block.count("\n"), 5)
 
     def test_an_unknown_demo(self):
         """run.sh lists what there is, and starts nothing."""
