@@ -4,8 +4,8 @@
 #include <ctype.h>
 #include <lauxlib.h>
 
-/* One match from one start may always take this long: 2 million steps. */
-#define LOOKS_MIN 32u
+/* One match from one start may always take this long: 3 million steps. */
+#define LOOKS_MIN 48u
 #define BYTES_PER_STEP 8u /* of a set that is looked through, of texts that are compared */
 #define DEPTH_MAX 200u    /* C frames; each item of a pattern may take one */
 
