@@ -95,20 +95,32 @@ static void learn_route(lua_State *L, struct slice pattern, enum route_kind kind
     }
 }
 
-/* The route must be the one that the first load declared at this place. */
+static bool is_declared(const struct script_route *route, struct slice pattern,
+    enum route_kind kind, const char *methods) {
+    return strlen(route->pattern) == pattern.len &&
+           memcmp(route->pattern, pattern.data, pattern.len) == 0 && route->kind == kind &&
+           strcmp(route->methods, methods) == 0;
+}
+
+/* The route must be one that the first load declared. Mostly it is at the same place; but a loop
+ * over pairs() may have another order in each VM. */
 static void keep_handler(
     lua_State *L, struct slice pattern, enum route_kind kind, const char *methods, int function) {
     struct script_vm *vm = script_vm_of(L);
     const struct route_table *routes = &vm->app->routes;
-    const struct script_route *route =
-        vm->handler_count < routes->count ? routes->routes[vm->handler_count] : NULL;
-    if (!route || strlen(route->pattern) != pattern.len ||
-        memcmp(route->pattern, pattern.data, pattern.len) != 0 || route->kind != kind ||
-        strcmp(route->methods, methods) != 0)
-        luaL_error(L, "route '%s': an application must declare the same routes each time it loads",
-            pattern.data);
-    lua_pushvalue(L, function);
-    vm->handlers[vm->handler_count++] = luaL_ref(L, LUA_REGISTRYINDEX);
+    for (unsigned i = 0; i < routes->count; i++) {
+        const struct script_route *route = routes->routes[(vm->handler_count + i) % routes->count];
+        if (!is_declared(route, pattern, kind, methods))
+            continue;
+        if (vm->handlers[route->index] != LUA_NOREF)
+            luaL_error(L, "route '%s' for this method is there already", pattern.data);
+        lua_pushvalue(L, function);
+        vm->handlers[route->index] = luaL_ref(L, LUA_REGISTRYINDEX);
+        vm->handler_count++;
+        return;
+    }
+    luaL_error(L, "route '%s': an application must declare the same routes each time it loads",
+        pattern.data);
 }
 
 /* route(name, kind, [opts,] fn) */

@@ -1,7 +1,7 @@
 /* Loading an application into a fresh Lua state: route, on, require, and sealing the globals.
  *
  * The first load of all (app->learning) notes routes and files in the application; every later one
- * must declare the same routes in the same order and only looks their functions up.
+ * must declare the same routes, in any order, and only looks their functions up.
  * Threads: the VM's. Errors: Lua errors with file:line. */
 #ifndef CONCAVE_LUA_LOAD_H
 #define CONCAVE_LUA_LOAD_H

@@ -78,6 +78,8 @@ static enum status open_state(struct script_vm *vm, struct buf *error) {
     vm->generation++;
     vm->tuned_bytes = 0;
     vm->handler_count = 0;
+    for (unsigned i = 0; i < vm->app->routes.count; i++)
+        vm->handlers[i] = LUA_NOREF;
     vm->first_run = vm->start = LUA_NOREF;
     vm->sealed = false;
     vm->lua = lua_newstate(allocate, vm);

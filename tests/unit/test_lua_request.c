@@ -35,6 +35,22 @@ static const char *header_text(void) {
     return headers->data;
 }
 
+/* Each machine may declare the routes in another order, as a loop over pairs() does. */
+static void routes_come_in_any_order(void **state) {
+    (void)state;
+    load_or_fail("local names = {}\n"
+                 "for i = 1, 8 do table.insert(names, random(#names + 1), 'r' .. i) end\n"
+                 "for _, name in ipairs(names) do\n"
+                 "  route(name, 'json', function() return 200, name end)\n"
+                 "end\n");
+    for (unsigned i = 1; i <= 8; i++) {
+        char name[8], reply[16];
+        (void)snprintf(name, sizeof name, "r%u", i);
+        (void)snprintf(reply, sizeof reply, "200 \"r%u\"", i);
+        assert_string_equal(rig_get(&rig, name), reply);
+    }
+}
+
 /* Path parameters win over the body, the body over the query; all are in args. */
 static void args_are_merged_in_order(void **state) {
     (void)state;
@@ -310,6 +326,7 @@ static void log_lines_belong_to_the_attempt_that_stands(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(routes_come_in_any_order, setup, teardown),
         cmocka_unit_test_setup_teardown(args_are_merged_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(multipart_fields_are_args, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_input_is_refused, setup, teardown),
