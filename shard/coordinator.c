@@ -325,10 +325,9 @@ static void count_commit(const struct txn *txn) {
 
 /* All marks are held, on every shard: this is the transaction's place in the serial order. */
 static void commit_marked(struct txn *txn) {
-    uint64_t lsn = txn->early_lsn;
-    if (!lsn)
-        lsn = wal_publish(txn->shard->options.wal, txn->record);
-    txn->early_lsn = 0;
+    bool drawn = MUTANT(LSN_BEFORE_MARKS) && !txn->record;
+    uint64_t lsn = drawn ? txn->branches[txn->touched[0]]->lsn
+                         : wal_publish(txn->shard->options.wal, txn->record);
     txn->record = NULL;
     note_first_run(txn, lsn);
     count_commit(txn);
@@ -440,7 +439,7 @@ static void commit_writes(struct txn *txn) {
             committed_alone(txn);
     } else {
         if (MUTANT(LSN_BEFORE_MARKS)) {
-            txn->early_lsn = wal_publish(txn->shard->options.wal, txn->record);
+            txn->branches[txn->touched[0]]->lsn = wal_publish(txn->shard->options.wal, txn->record);
             txn->record = NULL;
         }
         prepare(txn, FOR_COMMIT);

@@ -217,8 +217,8 @@ static bool range_holds(const struct shard *shard, const struct batch *batch) {
     uint64_t count, version_max;
     treap_fingerprint(shard->treap, batch->covered.from, batch->covered.to, batch->covered.bounded,
         &count, &version_max);
-    bool limited = batch->covered.to.data != batch->asked.to.data ||
-                   batch->covered.from.data != batch->asked.from.data;
+    bool limited = !batch->later && (batch->covered.to.data != batch->asked.to.data ||
+                                        batch->covered.from.data != batch->asked.from.data);
     if (MUTANT(FINGERPRINT_BY_VERSION) || (MUTANT(FINGERPRINT_WITHOUT_COUNT) && limited))
         return version_max <= batch->taken_version;
     return count == batch->taken && version_max <= batch->taken_version;

@@ -227,7 +227,6 @@ struct txn {
     struct txn_range *ranges, **ranges_end;
     size_t read_bytes;         /* of copied values and batches */
     struct wal_record *record; /* reserved */
-    uint64_t early_lsn;
     struct ticket ticket;
     enum ticket_state ticket_state;
     struct branch **branches; /* by shard; NULL = not touched */
