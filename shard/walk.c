@@ -179,7 +179,8 @@ static void cover(const struct txn_range *range, struct batch *batch) {
     bool later = batch->later && batch->later->read && batch->at >= batch->data.len;
     if (range->ended && !later)
         return;
-    if (!later && (!range->started || (MUTANT(WALK_COVERS_OWN_SHARD) && batch->taken == 0))) { /* nothing was consumed: an empty interval */
+    bool nothing = !range->started || (MUTANT(WALK_COVERS_OWN_SHARD) && batch->taken == 0);
+    if (!later && nothing) { /* nothing was consumed: an empty interval */
         covered->to = covered->from;
         covered->bounded = true;
     } else if (!range->reverse) {
