@@ -65,11 +65,12 @@ shown() {
 }
 page=$(shown http:// 1)
 lines=$(shown 'curl ' 3)
+if [ -z "$lines" ]; then lines="  curl '$url/v1/range?limit=10'"; fi
 echo
 echo "The demo '$demo' will be at"
 echo "${page:-  $url}"
 echo "In another terminal, try:"
-echo "${lines:-  curl '$url/v1/range?limit=10'}"
+echo "$lines"
 echo
 
 exec "$root/build/concave" serve --app "$app" "$@"

@@ -39,6 +39,16 @@ esac
 
 sh demos/packages.sh gcc libc6-dev cmake ninja-build 'pkgconf|pkg-config' libevent-dev liblua5.4-dev \
     libxxhash-dev libcjson-dev libmsgpack-dev libinih-dev libcmocka-dev python3 curl
+case " $presets " in *" release "*)
+    # The browser tests. A node and npm from elsewhere will do: Debian's would get in their way.
+    node=""
+    for tool in node npm; do
+        if ! command -v "$tool" >/dev/null 2>&1; then node="nodejs npm"; fi
+    done
+    # shellcheck disable=SC2086 # a list of words
+    sh demos/packages.sh chromium fonts-dejavu-core $node
+    ;;
+esac
 case " $presets " in *" lint "*) sh demos/packages.sh clang-format clang-tidy cppcheck ;; esac
 
 # Tests share nothing but the machine. Many wait for the disk; but more of them at once would disturb those
