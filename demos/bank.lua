@@ -149,7 +149,7 @@ end
 
 local function check_token(token, refuse)
   local sent = type(token) == "string" and #token <= 64 and token:match("^(%d+)%-[%x-]+$")
-  if not sent or #sent ~= 14 or sent < stamp(now() - FORM_SECONDS_MAX) or sent > stamp(now()) then
+  if not sent or #sent ~= 14 or sent < stamp(now() - FORM_SECONDS_MAX) or sent > stamp(now() + FORM_SECONDS_MAX) then
     refuse(400, "This page had become too old to send. Nothing has happened; please try again.")
   end
   for key in range("form:", "form:" .. stamp(now() - FORM_SECONDS_MAX), { limit = 10 }) do delete(key) end
