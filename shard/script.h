@@ -60,8 +60,9 @@ struct script_engine {
     /* The app's routes, for status, metrics and check: the pattern, kind and methods of route
      * index, false past the last. Any thread. */
     bool (*route_at)(const struct script_app *app, unsigned index, struct script_route_info *info);
-    /* What is wrong with the application although it could be opened: templates that cannot be used.
-     * The text of problem index, "page.mustache:3:7: ...", false past the last. Any thread. */
+    /* What is wrong with the application although it could be opened: templates that cannot be
+     * used. The text of problem index, "page.mustache:3:7: ...", false past the last. Any thread.
+     */
     bool (*problem_at)(const struct script_app *app, unsigned index, struct slice *text);
     /* The index of a route in that list. */
     unsigned (*route_index)(const struct script_route *route);

@@ -239,7 +239,7 @@ static void memory_is_the_machine_s(void **state) {
 /* ---- files ---- */
 
 static void in_folder(const char *command) {
-    char line[512];
+    char line[1024];
     (void)snprintf(line, sizeof line, "cd %s && %s", rig.folder, command);
     assert_int_equal(system(line), 0);
 }
