@@ -28,13 +28,19 @@ static enum verdict traced_start(struct call *base, struct txn *txn, struct scri
     call->running = true;
     call->attempts++;
     trace_reset(&call->trace);
-    return note_verdict(call, call->inner->start(base, txn, vm));
+    sim_clock_pass(call->client->work->lua);
+    enum verdict verdict = call->inner->start(base, txn, vm);
+    sim_clock_pass(false);
+    return note_verdict(call, verdict);
 }
 
 static enum verdict traced_resume(struct call *base, struct txn *txn) {
     struct client_call *call = call_of(base);
     STORY_HOLDS(call->running, "an attempt goes on that was over");
-    return note_verdict(call, call->inner->resume(base, txn));
+    sim_clock_pass(call->client->work->lua);
+    enum verdict verdict = call->inner->resume(base, txn);
+    sim_clock_pass(false);
+    return note_verdict(call, verdict);
 }
 
 static void traced_drop(struct call *base) {

@@ -218,8 +218,8 @@ void life_drop(struct world *world) {
             kv_destroy(world->kv[i]);
         world->kv[i] = NULL;
     }
+    work_lua_close(world, world->in_flight > 0);
     world->in_flight = 0;
-    work_lua_close(world);
     if (world->peers)
         shard_peers_destroy(world->peers);
     if (world->stats)

@@ -5,11 +5,16 @@
 #include <limits.h>
 #include <string.h>
 
+/* Machines cost time: so many seeds have one that uses them. */
+#define LUA_ONE_IN 4
+
 /* Work that takes no memory behind the commit that PREPARE has not taken before. */
-static const struct work *const staged_works[] = {
-    &work_points, &work_ranges, &work_flicker, &work_skew, &work_long, &work_append};
+static const struct work *const staged_works[] = {&work_points, &work_ranges, &work_flicker,
+    &work_blink, &work_skew, &work_long, &work_append, &work_kv_cas};
 static const struct work *const all_works[] = {&work_points, &work_ranges, &work_flicker,
-    &work_skew, &work_long, &work_append, &work_declared};
+    &work_blink, &work_skew, &work_long, &work_append, &work_kv_cas, &work_declared,
+    &work_kv_execute, &work_kv_range, &work_kv_hot, &work_kv_bank};
+static const struct work *const lua_works[] = {&work_lua_bank, &work_lua_append, &work_lua_mixed};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -20,6 +25,8 @@ static void draw_works(struct world *world) {
     for (unsigned i = 0; i < kinds; i++)
         chosen[i] = plan->memory_percent ? staged_works[sim_random(world, COUNT(staged_works))]
                                          : all_works[sim_random(world, COUNT(all_works))];
+    if (!plan->memory_percent && sim_one_in(world, LUA_ONE_IN))
+        chosen[sim_random(world, kinds)] = lua_works[sim_random(world, COUNT(lua_works))];
     for (unsigned i = 0; i < plan->clients; i++) {
         world->clients[i] = (struct client){.number = i,
             .home = (unsigned)sim_random(world, SIM_SHARDS_MAX),

@@ -32,6 +32,16 @@ uint64_t sim_clock_ns(void) {
     return now_ns;
 }
 
+static bool passing;
+
+void sim_clock_pass(bool passes) {
+    passing = passes;
+}
+
+bool sim_clock_passes(void) {
+    return passing;
+}
+
 uint64_t clock_monotonic_ns(void) {
     return now_ns;
 }

@@ -43,5 +43,8 @@ _Noreturn void story_fail(const char *format, ...) __attribute__((format(printf,
 
 void sim_clock_set(uint64_t ns);
 uint64_t sim_clock_ns(void);
+/* Whether time passes while a procedure runs: for scripts, which are preempted by it. */
+void sim_clock_pass(bool passes);
+bool sim_clock_passes(void);
 
 #endif

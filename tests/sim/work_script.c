@@ -240,6 +240,23 @@ static void flicker(struct world *world, struct client *client, struct client_ca
     }
 }
 
+/* Two keys put at once, one of them deleted again; readers that see it absent before and after. */
+static void blink(struct world *world, struct client *client, struct client_call *call) {
+    unsigned pair = (unsigned)sim_random(world, world->plan.keys / 2) * 2;
+    call->call.procedure = &finding;
+    if (client->number % 2) {
+        call->step_count = 3;
+        call->steps[0] = (struct step){.kind = STEP_GET, .key = pair};
+        call->steps[1] = (struct step){.kind = STEP_YIELD};
+        call->steps[2] = (struct step){.kind = STEP_GET, .key = pair + 1};
+        return;
+    }
+    bool puts = client->turn % 2;
+    call->step_count = puts ? 2 : 1;
+    call->steps[0] = (struct step){.kind = puts ? STEP_SET : STEP_DELETE, .key = pair};
+    call->steps[1] = (struct step){.kind = STEP_SET, .key = pair + 1};
+}
+
 /* T1 reads x and writes y, T2 reads y and writes x: on keys of different shards, often. */
 static void skew(struct world *world, struct client *client, struct client_call *call) {
     unsigned pair = (unsigned)sim_random(world, world->plan.keys / 2) * 2;
@@ -272,6 +289,7 @@ const struct work work_points = {"points", points, NULL, false};
 const struct work work_ranges = {"ranges", ranges, NULL, false};
 const struct work work_declared = {"declared", declared, NULL, false};
 const struct work work_flicker = {"flicker", flicker, NULL, false};
+const struct work work_blink = {"blink", blink, NULL, false};
 const struct work work_skew = {"write skew", skew, NULL, false};
 const struct work work_long = {"long", long_ones, NULL, false};
 const struct work work_append = {"list-append", appends, NULL, false};

@@ -169,7 +169,6 @@ struct world {
     struct wal *wal;
     char dir[16];
     struct kv *kv[SIM_SHARDS_MAX];
-    struct script_app *app;
     struct script_vm *vms[SIM_SHARDS_MAX];
     struct round round;
     struct client_call *calls;
@@ -240,14 +239,13 @@ void check_recovered(struct world *world, uint64_t lsn);
 
 /* ---- work_*.c ---- */
 
-extern const struct work work_points, work_ranges, work_flicker, work_skew, work_long, work_append,
-    work_declared, work_kv_cas, work_kv_execute, work_kv_bank, work_kv_range, work_kv_hot,
-    work_lua_bank, work_lua_append, work_lua_mixed;
+extern const struct work work_points, work_ranges, work_declared, work_flicker, work_blink,
+    work_skew, work_long, work_append, work_kv_cas, work_kv_execute, work_kv_range, work_kv_hot,
+    work_kv_bank, work_lua_bank, work_lua_append, work_lua_mixed;
 /* The name of a key of the common ones. */
 struct slice work_key(unsigned key, char bytes[8]);
-extern const struct procedure work_script;
-/* The Lua machines of a life, if its plan has work for them. */
+/* The Lua machines of a life, if its plan has work for them. After a crash they are left. */
 void work_lua_open(struct world *world);
-void work_lua_close(struct world *world);
+void work_lua_close(struct world *world, bool crashed);
 
 #endif
