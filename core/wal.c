@@ -101,7 +101,9 @@ uint64_t wal_durable_lsn(const struct wal *wal) {
 }
 
 uint64_t wal_last_lsn(const struct wal *wal) {
-    return wal_ring_last(&wal->ring);
+    /* Until a segment has declared them, LSNs that an unclean stop made this run skip are not of
+     * this log: a snapshot that named one would ask of the next start what nobody has written. */
+    return atomic_load(&wal->opened) ? wal_ring_last(&wal->ring) : wal->found_lsn;
 }
 
 uint64_t wal_reply_lsn(const struct wal *wal) {

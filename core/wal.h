@@ -121,7 +121,7 @@ void wal_cancel(struct wal *wal, struct wal_record *record);
 
 /* Everything up to this LSN is on disk. */
 uint64_t wal_durable_lsn(const struct wal *wal);
-/* The newest LSN drawn. */
+/* The newest LSN drawn; the newest that was found, until this run has a segment to draw for. */
 uint64_t wal_last_lsn(const struct wal *wal);
 /* What replies wait for: the durable LSN under WAL_ALWAYS, else UINT64_MAX. */
 uint64_t wal_reply_lsn(const struct wal *wal);

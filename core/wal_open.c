@@ -392,7 +392,7 @@ static enum status replay_all(struct replay *replay, const struct found *found) 
         status = replay_segment(replay, found->first_lsns[i], i == needed, i + 1 == found->count);
     if (status != ST_OK)
         return status;
-    wal->before_lsn = replay->last_lsn;
+    wal->before_lsn = wal->found_lsn = replay->last_lsn;
     if (found->count == 0)
         wal->write_lsn = 1;
     else if ((wal->last_flags & WAL_SEGMENT_RELAXED) && !wal->marked && !MUTANT(VERSIONS_REUSED))

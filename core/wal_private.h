@@ -49,6 +49,7 @@ struct wal {
     uint64_t segment_bytes;
     bool relaxed; /* replies do not wait for the sync */
     uint64_t replayed_bytes;
+    uint64_t found_lsn; /* the last one that was there: of the log or, behind it, of a snapshot */
 
     /* ---- any thread ---- */
     struct wal_ring ring;

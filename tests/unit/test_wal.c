@@ -382,6 +382,23 @@ static void unclean_manual_skips_lsns(void **state) {
     end_clean(wal);
 }
 
+/* On a full disk there may be no segment yet to say that LSNs were skipped. A snapshot that is
+ * taken meanwhile is of what was found, and the next start finds that too. */
+static void skipped_lsns_count_once_they_are_declared(void **state) {
+    struct fixture *f = *state;
+    char error[1024];
+    crash_with_mode(f, WAL_MANUAL, false);
+    struct wal *wal;
+    assert_int_equal(log_open(&f->options, &wal, &f->replayed, error, sizeof(error)), ST_OK);
+    assert_int_equal(wal_last_lsn(wal), 3);
+    assert_true(wal_durable_lsn(wal) >= 3);
+    f->options.snapshot_lsn = f->options.snapshot_applied = wal_last_lsn(wal);
+    wal_close(wal);
+    wal = begin(f);
+    assert_int_equal(wal_last_lsn(wal), 3 + WAL_LSN_SKIP);
+    end_clean(wal);
+}
+
 /* So they do if the next start is in another mode, and again after each unclean stop, also of runs
  * that wrote nothing. */
 static void every_unclean_relaxed_run_skips(void **state) {
@@ -571,6 +588,7 @@ int main(void) {
         TEST(prepared_ones_are_waited_for),
         TEST(full_batches_do_not_wait),
         TEST(unclean_manual_skips_lsns),
+        TEST(skipped_lsns_count_once_they_are_declared),
         TEST(every_unclean_relaxed_run_skips),
         TEST(clean_stop_skips_nothing),
         TEST(clean_mark_does_not_outlive_its_run),
