@@ -127,7 +127,7 @@ static void remove_old(struct world *world) {
 
 static void publish(struct world *world) {
     struct round *round = &world->round;
-    if (wal_durable_lsn(world->wal) < round->applied) {
+    if (wal_durable_lsn(world->wal) < snapshot_writer_gate(round->writer)) {
         wal_request_sync(world->wal);
         return;
     }

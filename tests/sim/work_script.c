@@ -245,10 +245,12 @@ static void blink(struct world *world, struct client *client, struct client_call
     unsigned pair = (unsigned)sim_random(world, world->plan.keys / 2) * 2;
     call->call.procedure = &finding;
     if (client->number % 2) {
-        call->step_count = 3;
+        unsigned turns = 1 + (unsigned)sim_random(world, STEPS_MAX - 2);
         call->steps[0] = (struct step){.kind = STEP_GET, .key = pair};
-        call->steps[1] = (struct step){.kind = STEP_YIELD};
-        call->steps[2] = (struct step){.kind = STEP_GET, .key = pair + 1};
+        for (unsigned i = 1; i <= turns; i++)
+            call->steps[i] = (struct step){.kind = STEP_YIELD};
+        call->steps[turns + 1] = (struct step){.kind = STEP_GET, .key = pair + 1};
+        call->step_count = turns + 2;
         return;
     }
     bool puts = client->turn % 2;
