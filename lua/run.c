@@ -184,7 +184,7 @@ static enum verdict end_doomed(struct attempt *attempt) {
         return end_with_error(attempt, "ran too long where it cannot be interrupted: in a "
                                        "metamethod, a pattern or a large value");
     default:
-        assert(!"an attempt that is not doomed");
+        assert(false && "an attempt that is not doomed");
         return PROC_FAIL;
     }
 }

@@ -569,7 +569,7 @@ static void act_on_verdict(struct txn *txn) {
     case PROC_UNWOUND:
         break;
     }
-    assert(!"a procedure unwound that was not doomed");
+    assert(false && "a procedure unwound that was not doomed");
 }
 
 /* The machine on this shard in which the call's scripts run. */
@@ -756,7 +756,7 @@ void coordinator_answer(struct branch *branch) {
     case TXN_QUEUED:
         break;
     }
-    assert(!"an answer that nobody waits for");
+    assert(false && "an answer that nobody waits for");
 }
 
 void coordinator_timer(struct txn *txn) {

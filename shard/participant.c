@@ -497,6 +497,6 @@ bool participant_step(struct shard *shard, struct branch *branch) {
     case BRANCH_ABORT:
         return step_abort(shard, branch);
     }
-    assert(!"a branch without an op");
+    assert(false && "a branch without an op");
     return true;
 }

@@ -279,7 +279,7 @@ void shard_deliver(struct shard *shard, struct msg *msg, uint64_t now_ns) {
         coordinator_ticket((struct ticket *)msg);
         return;
     }
-    assert(!"a message of no known type");
+    assert(false && "a message of no known type");
 }
 
 /* ---- turns ---- */

@@ -36,7 +36,7 @@ unsigned world_call_of(const struct world *world, const struct txn *txn) {
     for (unsigned i = 0; i < world->known_count; i++)
         if (world->known[i].txn == txn)
             return world->known[i].call;
-    assert(!"a transaction that was never ready");
+    assert(false && "a transaction that was never ready");
     return MODEL_CALLS_MAX;
 }
 
@@ -54,7 +54,7 @@ static unsigned call_of_msg(const struct world *world, const struct msg *msg) {
     case MSG_TICKET_RETURNED:
         return world_call_of(world, ((const struct ticket *)msg)->txn);
     }
-    assert(!"a message of no known type");
+    assert(false && "a message of no known type");
     return MODEL_CALLS_MAX;
 }
 
