@@ -110,6 +110,7 @@ export function watched(page, demo) {
 // Keeps what the page looks like as BUILD/browser/NAME.png.
 export async function screenshot(page, name) {
   mkdirSync(OUT, { recursive: true });
+  await page.waitForLoadState("load"); // with its style sheet
   await page.screenshot({ path: join(OUT, `${name}.png`), fullPage: true, animations: "disabled" });
 }
 

@@ -112,6 +112,7 @@ test("the keyboard is enough", async () => {
     await counted(`${i + 1} open`, page);
   }
   await tabTo("Tick Milk");
+  await page.waitForLoadState("load"); // the style sheet too
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   assert.equal(outline, "solid");
   await press("Space");
