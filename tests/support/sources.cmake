@@ -1,0 +1,16 @@
+# A test gets each header of tests/support and tests/sim that it, or such a file, includes, and the
+# .c of that name. Paths are absolute.
+function(concave_support_of source out)
+  set(found ${${out}})
+  file(STRINGS ${source} lines REGEX "#include \"tests/(support|sim)/[a-z_]+\\.h\"")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE ".*\"(tests/[a-z_/]+)\\.h\".*" "\\1" base ${line})
+    foreach(file ${CMAKE_SOURCE_DIR}/${base}.h ${CMAKE_SOURCE_DIR}/${base}.c)
+      if(EXISTS ${file} AND NOT file IN_LIST found)
+        list(APPEND found ${file})
+        concave_support_of(${file} found)
+      endif()
+    endforeach()
+  endforeach()
+  set(${out} ${found} PARENT_SCOPE)
+endfunction()
