@@ -79,7 +79,7 @@ run_tests() (
         --parallel "$tests_at_once" && echo 0 >"$status_file"; } 2>&1 |
         tee "build-$preset/ctest.log"
     echo "what the properties tried:"
-    grep -ahE ' tried: [0-9]|crash points, |failing calls: |full disks that|attempts lost and run|^(history|hermitage|model): ' \
+    grep -ahE ' tried: [0-9]|crash points, |failing calls: |full disks that|attempts lost and run|^(history|hermitage|model|sim|mutant): ' \
         "build-$preset/Testing/Temporary/LastTest.log" || true
     echo "what the sandbox contained: case | shards | how | milliseconds | longest wait of another client, ms"
     grep -ahoE 'sandbox: .* \| .*' "build-$preset/Testing/Temporary/LastTest.log" || true

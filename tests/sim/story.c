@@ -113,5 +113,6 @@ void story_fail(const char *format, ...) {
 /* In place of the C library's: an assert in the code under test ends the story too. */
 void __assert_fail(
     const char *assertion, const char *file, unsigned int line, const char *function) {
-    story_fail("assert %s (%s:%u, %s)", assertion, file, line, function);
+    const char *name = strrchr(file, '/');
+    story_fail("assert %s (%s:%u, %s)", assertion, name ? name + 1 : file, line, function);
 }

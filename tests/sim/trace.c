@@ -200,6 +200,8 @@ static void forget(struct filling **at) {
 }
 
 static void fill(const struct wal_record *record, struct slice key, uint64_t value) {
+    if (!trace_sink.history)
+        return;
     struct filling *filling = *filling_of(record);
     if (!filling) {
         filling = spare ? spare : malloc(sizeof *filling);
@@ -235,6 +237,8 @@ uint64_t __wrap_wal_publish(struct wal *wal, struct wal_record *record) {
     struct filling **at = filling_of(record);
     struct filling *filling = *at;
     uint64_t lsn = __real_wal_publish(wal, record);
+    if (!trace_sink.history)
+        return lsn;
     trace_sink.published(trace_sink.ctx, lsn);
     history_begin_record(trace_sink.history, lsn);
     for (unsigned i = 0; filling && i < filling->count; i++)

@@ -50,7 +50,8 @@ const char *trace_check_record(
     const struct trace *trace, const struct history *history, uint64_t lsn);
 
 /* Where the calls that go through here are noted: the trace of a call, NULL for none; and a record
- * that has got its LSN. Set before a run. */
+ * that has got its LSN. Set before a run; without a
+ * history nothing is noted. */
 struct trace_sink {
     struct trace *(*trace_of)(struct call *call);
     void (*published)(void *ctx, uint64_t lsn);

@@ -193,10 +193,8 @@ uint64_t world_run(uint64_t seed, struct counts *counts);
 
 /* ---- plan.c ---- */
 
-/* What a seed is about. focus: the work that a planted bug needs; NULL: any. */
+/* What a seed is about. */
 void plan_draw(struct world *world);
-/* Narrows the plans of all seeds to come; the text is one of plan_focus_names. False: unknown. */
-bool plan_set_focus(const char *name);
 
 /* ---- life.c ---- */
 
