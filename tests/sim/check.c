@@ -43,19 +43,18 @@ static const struct treap_node *node_of(
     return treap_find(world->shard[*at]->treap, name, hash);
 }
 
-static bool is_at(const struct treap_node *node, const struct history_version *version) {
+static bool is_at(const struct treap_node *node, const struct past_version *version) {
     if (!node || !version)
         return !node && !version;
-    return treap_version(node) == version->lsn &&
-           history_value(treap_value(node)) == version->value;
+    return treap_version(node) == version->lsn && past_value(treap_value(node)) == version->value;
 }
 
 void check_state(struct world *world) {
-    for (size_t i = 0; i < world->history.key_count; i++) {
-        struct slice name = history_name(world->history.keys[i]);
+    for (size_t i = 0; i < world->past.key_count; i++) {
+        struct slice name = past_name(world->past.keys[i]);
         unsigned at;
         const struct treap_node *node = node_of(world, name, &at);
-        if (!is_at(node, history_at(world->history.keys[i], UINT64_MAX)) &&
+        if (!is_at(node, past_at(world->past.keys[i], UINT64_MAX)) &&
             !marks_clash_read(&world->shard[at]->marks, name, NULL))
             story_fail("key %.*s on shard %u is not what the log says, and no COMMIT of it is "
                        "under way",
@@ -73,17 +72,17 @@ void check_quiet(struct world *world) {
     }
     STORY_HOLDS(world->queued == 0, "a message is left");
     check_state(world);
-    for (size_t i = 0; i < world->history.count; i++)
-        if (!world->history.records[i].claimed)
+    for (size_t i = 0; i < world->past.count; i++)
+        if (!world->past.records[i].claimed)
             story_fail("the record of LSN %llu is there and nobody was told",
-                (unsigned long long)world->history.records[i].lsn);
+                (unsigned long long)world->past.records[i].lsn);
 }
 
-static void check_key(struct world *world, const struct history_key *key, uint64_t lsn) {
+static void check_key(struct world *world, const struct past_key *key, uint64_t lsn) {
     unsigned at;
-    struct slice name = history_name(key);
+    struct slice name = past_name(key);
     const struct treap_node *node = node_of(world, name, &at);
-    const struct history_version *version = history_at(key, lsn);
+    const struct past_version *version = past_at(key, lsn);
     if (is_at(node, version))
         return;
     story_fail("recovery to LSN %llu: key %.*s is %s of version %llu where the log had %s of "
@@ -98,9 +97,9 @@ void check_recovered(struct world *world, uint64_t lsn) {
         story_fail("recovery to LSN %llu, but LSN %llu was acknowledged", (unsigned long long)lsn,
             (unsigned long long)world->required);
     size_t there = 0, keys = 0;
-    for (size_t i = 0; i < world->history.key_count; i++) {
-        check_key(world, world->history.keys[i], lsn);
-        keys += history_at(world->history.keys[i], lsn) != NULL;
+    for (size_t i = 0; i < world->past.key_count; i++) {
+        check_key(world, world->past.keys[i], lsn);
+        keys += past_at(world->past.keys[i], lsn) != NULL;
     }
     for (unsigned i = 0; i < world->shards; i++) {
         there += treap_count(world->shard[i]->treap);

@@ -1,5 +1,5 @@
 /* Clients: each makes one call, waits for its release (or, pipelining, for its commit), and makes
- * the next. Each reply is judged by the trace of its call and the history. */
+ * the next. Each reply is judged by the trace of its call and the past. */
 #include "tests/sim/world.h"
 
 #include <assert.h>
@@ -15,6 +15,7 @@ static struct client_call *call_of(struct call *call) {
 
 static enum verdict note_verdict(struct client_call *call, enum verdict verdict) {
     call->verdict = verdict;
+    call->world->counts.preempted += verdict == PROC_AGAIN && call->client->work->lua;
     return verdict;
 }
 
@@ -109,7 +110,7 @@ static void submit(struct world *world, struct client_call *call) {
     call->call.deadline_ns =
         now_ns +
         (call->impatient ? 1 + sim_random(world, 40 * world->plan.tick_ns) : SIM_BUDGET_NS);
-    call->lsn_before = world->history.last;
+    call->lsn_before = world->past.last;
     call->since_move = world->counts.moves;
     call->next = world->calls;
     world->calls = call;
@@ -143,7 +144,7 @@ bool client_step(struct world *world) {
 /* ---- judging ---- */
 
 static void judge_writer(struct world *world, const struct client_call *call) {
-    struct history_record *record = history_record_of(&world->history, call->version);
+    struct past_record *record = past_record_of(&world->past, call->version);
     if (!record || record->claimed)
         story_fail("call %u: its LSN %llu is %s", call->number, (unsigned long long)call->version,
             record ? "another call's too" : "not in the log");
@@ -153,10 +154,10 @@ static void judge_writer(struct world *world, const struct client_call *call) {
     if (world->mode == WAL_ALWAYS && call->version > wal_durable_lsn(world->wal))
         story_fail("call %u: its reply left before LSN %llu was durable", call->number,
             (unsigned long long)call->version);
-    if (!trace_holds(&call->trace, &world->history, call->version - 1))
+    if (!trace_holds(&call->trace, &world->past, call->version - 1))
         story_fail("call %u: what it read was not current at its LSN %llu", call->number,
             (unsigned long long)call->version);
-    const char *why = trace_check_record(&call->trace, &world->history, call->version);
+    const char *why = trace_check_record(&call->trace, &world->past, call->version);
     if (why)
         story_fail("call %u, LSN %llu: %s", call->number, (unsigned long long)call->version, why);
 }
@@ -164,24 +165,24 @@ static void judge_writer(struct world *world, const struct client_call *call) {
 /* What it saw must be true at some LSN within its request, and must have become true at an LSN that
  * was durable when the reply left. */
 static void judge_reader(const struct world *world, const struct client_call *call) {
-    const struct history *history = &world->history;
+    const struct past *past = &world->past;
     uint64_t durable = world->mode == WAL_ALWAYS ? wal_durable_lsn(world->wal) : UINT64_MAX;
     uint64_t first = durable < call->lsn_before ? durable : call->lsn_before;
-    size_t at = history->count;
-    while (at > 0 && history->records[at - 1].lsn > first)
+    size_t at = past->count;
+    while (at > 0 && past->records[at - 1].lsn > first)
         at--;
     uint64_t since = UINT64_MAX;
     bool was_true = false;
-    for (uint64_t lsn = first;; lsn = history->records[at++].lsn) {
-        if (!trace_holds(&call->trace, history, lsn))
+    for (uint64_t lsn = first;; lsn = past->records[at++].lsn) {
+        if (!trace_holds(&call->trace, past, lsn))
             since = UINT64_MAX;
         else if (since == UINT64_MAX)
             since = lsn;
-        bool within = at == history->count || history->records[at].lsn > call->lsn_before;
+        bool within = at == past->count || past->records[at].lsn > call->lsn_before;
         if (within && since <= durable && since != UINT64_MAX)
             return;
         was_true = was_true || (within && since != UINT64_MAX);
-        if (at == history->count)
+        if (at == past->count)
             break;
     }
     story_fail(was_true ? "call %u: its reply left before what it saw was durable"
@@ -189,7 +190,7 @@ static void judge_reader(const struct world *world, const struct client_call *ca
         call->number);
 }
 
-static void judge_failure(const struct world *world, const struct client_call *call) {
+static void judge_failure(struct world *world, const struct client_call *call) {
     enum status outcome = call->call.outcome;
     bool starved = world->plan.memory_percent > 0;
     bool excused = ((outcome == ST_TIMEOUT || outcome == ST_CONFLICT) && call->impatient) ||
@@ -197,6 +198,7 @@ static void judge_failure(const struct world *world, const struct client_call *c
                    (outcome == ST_TOO_LARGE && world->plan.txn_bytes_max) ||
                    (outcome == ST_DISK_FULL && world->no_room) ||
                    outcome == ST_BUSY; /* the log has no room just now */
+    world->counts.refused++;
     if (!excused)
         story_fail("call %u: ended with '%s' though nothing stood in its way", call->number,
             status_text(outcome));
@@ -217,7 +219,7 @@ static void judge(struct world *world, struct client_call *call) {
     world->counts.committed += call->verdict == PROC_COMMIT;
     if (call->version > world->shown)
         world->shown = call->version;
-    bool durable = world->mode == WAL_ALWAYS && history_record_of(&world->history, call->version);
+    bool durable = world->mode == WAL_ALWAYS && past_record_of(&world->past, call->version);
     if (durable && call->version > world->required)
         world->required = call->version;
 }
@@ -264,6 +266,6 @@ void client_crash(struct world *world) {
     world->calls = NULL;
     for (unsigned i = 0; i < SIM_CLIENTS_MAX; i++)
         world->clients[i].busy = false;
-    for (size_t i = 0; i < world->history.count; i++)
-        world->history.records[i].claimed = true;
+    for (size_t i = 0; i < world->past.count; i++)
+        world->past.records[i].claimed = true;
 }

@@ -127,7 +127,7 @@ static void take_over(struct world *world, uint64_t lsn, const struct restored *
     story("recovered to LSN %llu: snapshot of LSN %llu and the log behind it",
         (unsigned long long)lsn, (unsigned long long)restored->snapshot.lsn);
     check_recovered(world, lsn);
-    history_cut(&world->history, lsn);
+    past_cut(&world->past, lsn);
     if (lsn > world->required)
         world->required = lsn; /* told to whoever asks from now on */
     if (lsn > world->shown)
@@ -197,12 +197,12 @@ bool life_open(struct world *world) {
 /* What the log calls durable must survive. (LSNs that it skipped have no record.) */
 static void keep_durable(struct world *world) {
     uint64_t durable = wal_durable_lsn(world->wal);
-    const struct history *history = &world->history;
-    size_t at = history->count;
-    while (at > 0 && history->records[at - 1].lsn > durable)
+    const struct past *past = &world->past;
+    size_t at = past->count;
+    while (at > 0 && past->records[at - 1].lsn > durable)
         at--;
-    if (at > 0 && history->records[at - 1].lsn > world->required)
-        world->required = history->records[at - 1].lsn;
+    if (at > 0 && past->records[at - 1].lsn > world->required)
+        world->required = past->records[at - 1].lsn;
 }
 
 void life_drop(struct world *world) {
@@ -233,7 +233,7 @@ void life_stop(struct world *world) {
     check_marks(world);
     check_quiet(world);
     wal_finish(world->wal);
-    if (wal_durable_lsn(world->wal) < world->history.last)
+    if (wal_durable_lsn(world->wal) < world->past.last)
         story_fail("the log has ended cleanly and is durable only up to LSN %llu",
             (unsigned long long)wal_durable_lsn(world->wal));
     story("the server has stopped");

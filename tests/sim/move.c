@@ -54,6 +54,7 @@ static void deliver(struct world *world) {
     world->counts.messages++;
     world->sender = pair % world->shards;
     story("shard %u gets %s from %u", world->sender, message_name(msg->type), pair / world->shards);
+    world->counts.tickets += msg->type == MSG_TICKET_ANSWER;
     world->due[world->sender] = true;
     shard_deliver(world->shard[world->sender], msg, sim_clock_ns());
 }

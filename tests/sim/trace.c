@@ -83,7 +83,7 @@ enum status __wrap_txn_get(
         struct trace_op *op = note(trace, TRACE_GET, key);
         op->there = status == ST_OK;
         op->item.version = op->there ? *version : 0;
-        op->item.value = op->there ? history_value(*value) : 0;
+        op->item.value = op->there ? past_value(*value) : 0;
     }
     return status;
 }
@@ -103,7 +103,7 @@ enum status __wrap_txn_set(struct txn *txn, struct slice key, struct slice value
     enum status status = __real_txn_set(txn, key, value);
     struct trace *trace = of(txn);
     if (trace && status == ST_OK) {
-        note(trace, TRACE_SET, key)->item.value = history_value(value);
+        note(trace, TRACE_SET, key)->item.value = past_value(value);
         trace->writes = true;
     }
     return status;
@@ -146,7 +146,7 @@ static void add_item(struct trace *trace, struct trace_op *op, const struct rang
     }
     struct trace_item noted = name_of(trace, item->key);
     noted.version = item->version;
-    noted.value = history_value(item->value);
+    noted.value = past_value(item->value);
     trace->items[trace->item_count++] = noted;
     op->count++;
 }
@@ -177,7 +177,7 @@ struct filling {
     const struct wal_record *record;
     unsigned count;
     struct {
-        char key[HISTORY_KEY_BYTES];
+        char key[PAST_KEY_BYTES];
         uint8_t len;
         uint64_t value;
     } writes[FILLED_MAX];
@@ -200,7 +200,7 @@ static void forget(struct filling **at) {
 }
 
 static void fill(const struct wal_record *record, struct slice key, uint64_t value) {
-    if (!trace_sink.history)
+    if (!trace_sink.past)
         return;
     struct filling *filling = *filling_of(record);
     if (!filling) {
@@ -212,7 +212,7 @@ static void fill(const struct wal_record *record, struct slice key, uint64_t val
         filling->next = fillings;
         fillings = filling;
     }
-    assert(filling->count < FILLED_MAX && key.len <= HISTORY_KEY_BYTES);
+    assert(filling->count < FILLED_MAX && key.len <= PAST_KEY_BYTES);
     memcpy(filling->writes[filling->count].key, key.data, key.len);
     filling->writes[filling->count].len = (uint8_t)key.len;
     filling->writes[filling->count++].value = value;
@@ -225,7 +225,7 @@ void trace_crash(void) {
 
 void __wrap_wal_record_put(struct wal_record *record, struct slice key, struct slice value) {
     __real_wal_record_put(record, key, value);
-    fill(record, key, history_value(value));
+    fill(record, key, past_value(value));
 }
 
 void __wrap_wal_record_delete(struct wal_record *record, struct slice key) {
@@ -237,12 +237,12 @@ uint64_t __wrap_wal_publish(struct wal *wal, struct wal_record *record) {
     struct filling **at = filling_of(record);
     struct filling *filling = *at;
     uint64_t lsn = __real_wal_publish(wal, record);
-    if (!trace_sink.history)
+    if (!trace_sink.past)
         return lsn;
     trace_sink.published(trace_sink.ctx, lsn);
-    history_begin_record(trace_sink.history, lsn);
+    past_begin_record(trace_sink.past, lsn);
     for (unsigned i = 0; filling && i < filling->count; i++)
-        history_write(trace_sink.history, slice_of(filling->writes[i].key, filling->writes[i].len),
+        past_write(trace_sink.past, slice_of(filling->writes[i].key, filling->writes[i].len),
             filling->writes[i].value);
     if (filling)
         forget(at);
@@ -271,29 +271,29 @@ static const struct trace_op *own_write(
 }
 
 /* What a read at this step should find. False: absent. */
-static bool expected(const struct trace *trace, size_t at, const struct history_key *known,
-    struct slice key, uint64_t lsn, struct history_version *found) {
+static bool expected(const struct trace *trace, size_t at, const struct past_key *known,
+    struct slice key, uint64_t lsn, struct past_version *found) {
     const struct trace_op *own = own_write(trace, at, key);
     if (own) {
-        *found = (struct history_version){0, own->item.value};
+        *found = (struct past_version){0, own->item.value};
         return own->kind == TRACE_SET;
     }
-    const struct history_version *version = history_at(known, lsn);
+    const struct past_version *version = past_at(known, lsn);
     if (version)
         *found = *version;
     return version;
 }
 
 static bool same_item(const struct trace *trace, const struct trace_item *item, struct slice key,
-    const struct history_version *version) {
+    const struct past_version *version) {
     return slice_equal(slice_of_item(trace, item), key) && item->version == version->lsn &&
            item->value == version->value;
 }
 
-/* Keys of an interval, of the history and of own writes, one after the other. */
+/* Keys of an interval, of the past and of own writes, one after the other. */
 struct keys {
     const struct trace *trace;
-    const struct history *history;
+    const struct past *past;
     const struct trace_op *op;
     size_t at; /* the step */
 };
@@ -306,21 +306,21 @@ static bool inside(const struct keys *keys, struct slice key) {
 
 /* The key that follows `last` (none: data NULL) in the direction of the walk; data NULL: none. */
 static struct slice next_key(const struct keys *keys, struct slice last) {
-    const struct history *history = keys->history;
+    const struct past *past = keys->past;
     const struct trace *trace = keys->trace;
     bool reverse = keys->op->reverse;
     struct slice best = {0};
     struct slice from =
         last.data ? last : slice_of_item(trace, reverse ? &keys->op->to : &keys->op->item);
-    size_t at = reverse && !last.data && !keys->op->bounded ? history->key_count
-                                                            : history_lower_bound(history, from);
-    if (!reverse && last.data && at < history->key_count &&
-        slice_equal(history_name(history->keys[at]), last))
+    size_t at = reverse && !last.data && !keys->op->bounded ? past->key_count
+                                                            : past_lower_bound(past, from);
+    if (!reverse && last.data && at < past->key_count &&
+        slice_equal(past_name(past->keys[at]), last))
         at++;
-    if (!reverse && at < history->key_count)
-        best = history_name(history->keys[at]);
+    if (!reverse && at < past->key_count)
+        best = past_name(past->keys[at]);
     else if (reverse && at > 0)
-        best = history_name(history->keys[at - 1]);
+        best = past_name(past->keys[at - 1]);
     if (best.data && !inside(keys, best))
         best = slice_of(NULL, 0);
     for (size_t i = 0; i < keys->at && trace->writes; i++) {
@@ -338,8 +338,8 @@ static struct slice next_key(const struct keys *keys, struct slice last) {
 }
 
 static bool range_holds(
-    const struct trace *trace, const struct history *history, size_t at, uint64_t lsn) {
-    struct keys keys = {trace, history, &trace->ops[at], at};
+    const struct trace *trace, const struct past *past, size_t at, uint64_t lsn) {
+    struct keys keys = {trace, past, &trace->ops[at], at};
     const struct trace_op *op = keys.op;
     struct slice key = {0};
     unsigned taken = 0;
@@ -347,8 +347,8 @@ static bool range_holds(
         key = next_key(&keys, key);
         if (!key.data)
             break;
-        struct history_version version;
-        if (!expected(trace, at, history_find(history, key), key, lsn, &version))
+        struct past_version version;
+        if (!expected(trace, at, past_find(past, key), key, lsn, &version))
             continue;
         if (taken == op->count ||
             !same_item(trace, &trace->items[op->first + taken], key, &version))
@@ -358,16 +358,16 @@ static bool range_holds(
     return taken == op->count;
 }
 
-bool trace_holds(const struct trace *trace, const struct history *history, uint64_t lsn) {
+bool trace_holds(const struct trace *trace, const struct past *past, uint64_t lsn) {
     for (size_t i = 0; i < trace->op_count; i++) {
         const struct trace_op *op = &trace->ops[i];
-        if (op->kind == TRACE_RANGE && !range_holds(trace, history, i, lsn))
+        if (op->kind == TRACE_RANGE && !range_holds(trace, past, i, lsn))
             return false;
         if (op->kind != TRACE_GET && op->kind != TRACE_VERSION)
             continue;
         struct slice key = slice_of_item(trace, &op->item);
-        struct history_version version = {0};
-        bool there = expected(trace, i, history_find(history, key), key, lsn, &version);
+        struct past_version version = {0};
+        bool there = expected(trace, i, past_find(past, key), key, lsn, &version);
         if (there != op->there || (there && op->item.version != version.lsn) ||
             (there && op->kind == TRACE_GET && op->item.value != version.value))
             return false;
@@ -375,8 +375,7 @@ bool trace_holds(const struct trace *trace, const struct history *history, uint6
     return true;
 }
 
-const char *trace_check_record(
-    const struct trace *trace, const struct history *history, uint64_t lsn) {
+const char *trace_check_record(const struct trace *trace, const struct past *past, uint64_t lsn) {
     unsigned keys = 0;
     for (size_t i = 0; i < trace->op_count; i++) {
         const struct trace_op *op = &trace->ops[i];
@@ -385,7 +384,7 @@ const char *trace_check_record(
             own_write(trace, trace->op_count, key) != op)
             continue;
         keys++;
-        const struct history_key *known = history_find(history, key);
+        const struct past_key *known = past_find(past, key);
         size_t at = known ? known->count : 0;
         while (at > 0 && known->versions[at - 1].lsn > lsn)
             at--;
@@ -394,8 +393,8 @@ const char *trace_check_record(
         if (known->versions[at - 1].value != op->item.value)
             return "a record is not what was written";
     }
-    for (size_t i = 0; i < history->count; i++)
-        if (history->records[i].lsn == lsn)
-            return history->records[i].writes == keys ? NULL : "a record has a write of nobody";
+    for (size_t i = 0; i < past->count; i++)
+        if (past->records[i].lsn == lsn)
+            return past->records[i].writes == keys ? NULL : "a record has a write of nobody";
     return "a commit without a record";
 }

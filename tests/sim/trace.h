@@ -1,5 +1,5 @@
 /* What a transaction saw and wrote, noted at the seam between procedures and shards (shard/txn.h),
- * whatever procedure it was: scripted, of /v1, or Lua; and the verdict on it by the history.
+ * whatever procedure it was: scripted, of /v1, or Lua; and the verdict on it by the past.
  *
  * The program is linked so that calls of txn_* and wal_record_* from outside their own files go
  * through here (ld --wrap). A trace belongs to the running attempt: what is lost leaves none.
@@ -10,7 +10,7 @@
 
 #include "shard/procedure.h"
 #include "shard/state.h"
-#include "tests/sim/history.h"
+#include "tests/sim/past.h"
 
 enum trace_kind { TRACE_GET, TRACE_VERSION, TRACE_SET, TRACE_DELETE, TRACE_RANGE };
 
@@ -43,19 +43,18 @@ struct trace {
 void trace_reset(struct trace *trace);
 void trace_free(struct trace *trace);
 
-/* Whether all reads of the trace are what the history holds at this LSN, own writes on top. */
-bool trace_holds(const struct trace *trace, const struct history *history, uint64_t lsn);
+/* Whether all reads of the trace are what the past holds at this LSN, own writes on top. */
+bool trace_holds(const struct trace *trace, const struct past *past, uint64_t lsn);
 /* NULL, or in what way the record of this LSN is not what the trace wrote last to each key. */
-const char *trace_check_record(
-    const struct trace *trace, const struct history *history, uint64_t lsn);
+const char *trace_check_record(const struct trace *trace, const struct past *past, uint64_t lsn);
 
 /* Where the calls that go through here are noted: the trace of a call, NULL for none; and a record
  * that has got its LSN. Set before a run; without a
- * history nothing is noted. */
+ * past nothing is noted. */
 struct trace_sink {
     struct trace *(*trace_of)(struct call *call);
     void (*published)(void *ctx, uint64_t lsn);
-    struct history *history;
+    struct past *past;
     void *ctx;
 };
 extern struct trace_sink trace_sink;

@@ -28,8 +28,8 @@ static unsigned key(struct world *world) {
 static uint64_t version_of(struct world *world, unsigned number) {
     char name[8];
     (void)snprintf(name, sizeof name, "v%02u", number % 100);
-    const struct history_version *version =
-        history_at(history_find(&world->history, slice_of(name, 3)), UINT64_MAX);
+    const struct past_version *version =
+        past_at(past_find(&world->past, slice_of(name, 3)), UINT64_MAX);
     return version && !sim_one_in(world, 8) ? version->lsn : 0;
 }
 

@@ -105,7 +105,7 @@ static void lists(struct world *world, struct client *client, struct client_call
 
 static void mixed(struct world *world, struct client *client, struct client_call *call) {
     (void)client;
-    if (sim_one_in(world, 60)) {
+    if (sim_one_in(world, 30)) {
         buf_append_text(&call->text, "a=lm1");
         ask(call, "hog");
         return;

@@ -17,9 +17,9 @@ static void published(void *ctx, uint64_t lsn) {
     struct world *world = ctx;
     if (lsn <= world->shown)
         story_fail("LSN %llu is drawn again", (unsigned long long)lsn);
-    if (!world->first_lsn && lsn != world->history.last + 1)
-        story_fail("LSN %llu follows %llu", (unsigned long long)lsn,
-            (unsigned long long)world->history.last);
+    if (!world->first_lsn && lsn != world->past.last + 1)
+        story_fail(
+            "LSN %llu follows %llu", (unsigned long long)lsn, (unsigned long long)world->past.last);
     world->first_lsn = false;
 }
 
@@ -194,7 +194,7 @@ uint64_t world_run(uint64_t seed, struct counts *counts) {
     (void)sim_disk_use(world->disk);
     buf_init(&world->error, 4096);
     sim_clock_set(NS_PER_S);
-    trace_sink = (struct trace_sink){trace_of, published, &world->history, world};
+    trace_sink = (struct trace_sink){trace_of, published, &world->past, world};
     enum status status = disk_make_dir(SIM_DIR);
     assert(status == ST_OK);
     plan_draw(world);
@@ -203,7 +203,7 @@ uint64_t world_run(uint64_t seed, struct counts *counts) {
     world->plan.calls_a_life = 0;
     live(world, true);
     add(counts, &world->counts);
-    history_free(&world->history);
+    past_free(&world->past);
     buf_free(&world->error);
     (void)sim_disk_use(NULL);
     sim_disk_free(world->disk);

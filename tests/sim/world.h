@@ -19,7 +19,7 @@
 #include "core/wal_private.h"
 #include "net/kv.h"
 #include "shard/state.h"
-#include "tests/sim/history.h"
+#include "tests/sim/past.h"
 #include "tests/sim/story.h"
 #include "tests/sim/trace.h"
 #include "tests/support/sim_disk.h"
@@ -114,7 +114,7 @@ struct channel {
 
 struct counts {
     uint64_t committed, lost, crashes, cuts, restarts, faults, messages, moves, snapshots, released,
-        unknown, recovery_crashes;
+        unknown, recovery_crashes, preempted, refused, tickets;
 };
 
 enum round_state {
@@ -144,7 +144,7 @@ struct world {
     struct plan plan;
     struct counts counts;
     struct sim_disk *disk;
-    struct history history;
+    struct past past;
     struct client clients[SIM_CLIENTS_MAX];
 
     /* ---- what the outside knows ---- */
@@ -156,7 +156,6 @@ struct world {
     unsigned shards;
     enum wal_durability mode;
     bool open;      /* shards and log are there */
-    bool fault_set; /* a call to the disk is to fail */
     bool no_room;   /* the disk may be full */
     bool first_lsn; /* nothing was published yet */
     struct slots slots;

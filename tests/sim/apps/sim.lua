@@ -74,10 +74,10 @@ route("mixed", "json", function(args)
   return 200, { first = first, work = work }
 end)
 
--- Takes more memory than the machine may have.
+-- Takes more memory than the machine may have: in one piece, so that it fails at the same instruction
+-- whatever lies about in the machine.
 route("hog", "json", function(args)
   local seen = get(args.a)
-  local all = {}
-  for i = 1, 100000 do all[i] = string.rep("x", 200) .. i end
+  local all = string.rep("x", 1 << 23)
   return 200, { seen = seen, count = #all }
 end)
