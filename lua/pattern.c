@@ -71,6 +71,9 @@ static bool in_class(unsigned char byte, unsigned char letter) {
     case 'x':
         found = isxdigit(byte);
         break;
+    case 'z': /* in no manual since 5.1, but the library still has it */
+        found = byte == 0;
+        break;
     default:
         return letter == byte;
     }

@@ -48,9 +48,9 @@ static void draw(struct buf *out, const char *const *pieces, unsigned count, uns
 }
 
 static void draw_pattern(struct buf *out) {
-    static const char *const pieces[] = {"a", "b", ".", "%a", "%d", "%s", "%W", "[ab]", "[^a]",
-        "[a-c]", "[%d]", "[]]", "[a-]", "(", ")", "()", "*", "+", "-", "?", "$", "^", "%1", "%b()",
-        "%f[%a]", "%.", "a*", "b-", ".-", "(a)", "(.-)", "[", "%", "]", "1", " "};
+    static const char *const pieces[] = {"a", "b", ".", "%a", "%d", "%s", "%W", "%Z", "[ab]",
+        "[^a]", "[a-c]", "[%d]", "[]]", "[a-]", "(", ")", "()", "*", "+", "-", "?", "$", "^", "%1",
+        "%b()", "%f[%a]", "%.", "a*", "b-", ".-", "(a)", "(.-)", "[", "%", "]", "1", " "};
     draw(out, pieces, sizeof pieces / sizeof pieces[0], 6);
 }
 
