@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/diag.h"
+#include "lua/test_lib.h"
 
 /* Reads a regular file whole into fresh memory. */
 static enum status read_file(const char *path, char **text, size_t *len) {
@@ -97,6 +98,7 @@ struct script_app *script_app_create(const struct script_options *options) {
     app->stopped = options->stopped;
     app->reading = options->reading;
     app->ctx = options->ctx;
+    app->testing = options->testing;
     if (!app->folder || !app->name || read_templates(app, options->resources) != ST_OK) {
         script_app_destroy(app);
         return NULL;
@@ -111,6 +113,11 @@ void script_app_destroy(struct script_app *app) {
         free(app->sources[i].name);
         free(app->sources[i].text);
     }
+    for (unsigned i = 0; i < app->test_count; i++) {
+        free(app->tests[i].name);
+        free(app->tests[i].file);
+    }
+    free(app->tests);
     route_table_free(&app->routes);
     template_set_free(app->templates);
     free(app->folder);

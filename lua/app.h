@@ -23,6 +23,8 @@ struct script_source {
     size_t len;
 };
 
+struct script_app_test; /* lua/test_lib.h */
+
 struct script_app {
     char *folder; /* ends in '/', or is empty */
     char *name;   /* the application's file in it */
@@ -33,11 +35,14 @@ struct script_app {
     void (*reading)(void *ctx, const char *path);
     void *ctx;
     bool learning;
+    bool testing; /* tests are noted, and errors kept for their output alone */
     bool has_first_run;
     bool has_start;
     struct script_source sources[SCRIPT_FILES_MAX];
     unsigned source_count;
     struct route_table routes;
+    struct script_app_test *tests;
+    unsigned test_count;
     struct template_set *templates; /* of the resources folder */
 };
 

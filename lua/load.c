@@ -5,6 +5,7 @@
 
 #include "lua/doom.h"
 #include "lua/sandbox.h"
+#include "lua/test_lib.h"
 
 /* The registry's table of modules: name -> what the file returned, or false while it runs. */
 static const char modules_key;
@@ -240,6 +241,8 @@ void script_open_load(lua_State *L) {
 int script_load(lua_State *L) {
     struct script_vm *vm = script_vm_of(L);
     script_sandbox_open(L);
+    if (vm->shard == SCRIPT_VM_OF_TEST)
+        script_enable_tests(L);
     lua_newtable(L);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, vm->app->name);

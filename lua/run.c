@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/json_write.h"
 #include "lua/doom.h"
+#include "lua/fault.h"
 #include "lua/log.h"
 #include "lua/reply.h"
 #include "lua/request.h"
@@ -103,6 +104,10 @@ static int note_error(lua_State *L) {
         lua_replace(L, 2);
         lua_settop(L, 2);
     }
+    if (script_fault_wanted(&attempt->call->fault))
+        script_fault_fill(L, 2, co, attempt->vm->app, &attempt->call->fault);
+    if (attempt->vm->app->testing)
+        return 0;
     luaL_traceback(L, co, NULL, 0);
     const char *route = name_of(attempt);
     struct slice trace;
@@ -124,6 +129,10 @@ static int note_error(lua_State *L) {
 
 /* Notes an error that has no place in the code. */
 static void note_plain(struct attempt *attempt, const char *message) {
+    if (script_fault_wanted(&attempt->call->fault))
+        script_fault_plain(&attempt->call->fault, message);
+    if (attempt->vm->app->testing)
+        return;
     const char *route = name_of(attempt);
     struct buf *scratch = &attempt->vm->scratch;
     buf_reset(scratch, SCRIPT_SCRATCH_KEEP);
@@ -315,6 +324,7 @@ static void forget(struct call *call) {
 static void drop(struct call *call) {
     if (call->attempt)
         ((struct attempt *)call->attempt)->log_lost = 0;
+    fault_reset(&call->fault);
     forget(call);
 }
 

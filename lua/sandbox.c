@@ -7,6 +7,7 @@
 #include "lua/doom.h"
 #include "lua/json_lib.h"
 #include "lua/load.h"
+#include "lua/test_lib.h"
 
 #define LOAD_BYTES_MAX ((size_t)256 << 10)
 
@@ -340,6 +341,7 @@ void script_sandbox_open(lua_State *L) {
     script_open_reply(L);
     script_open_request(L);
     script_open_load(L);
+    script_open_tests(L);
     for (const char *const *name = libraries; *name; name++) {
         lua_getfield(L, -1, *name);
         script_push_readonly(L, "library tables are read-only");

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "lua/run.h"
+#include "lua/test_run.h"
 #include "lua/vm.h"
 
 static enum status app_open(
@@ -80,4 +81,5 @@ const struct script_engine lua_script_engine = {.app_open = app_open,
     .route_index = route_index,
     .handler = &script_handler,
     .first_run = &script_first_run,
-    .on_start = &script_on_start};
+    .on_start = &script_on_start,
+    .tester = &script_tester};

@@ -8,6 +8,7 @@
 #include "core/diag.h"
 #include "lua/doom.h"
 #include "lua/load.h"
+#include "lua/test_lib.h"
 
 /* Well below the time after which a shard's thread counts as stuck: a VM at its cap is replaced
  * there. */
@@ -96,23 +97,30 @@ static enum status open_state(struct script_vm *vm, struct buf *error) {
     return status;
 }
 
-enum status script_vm_create(
-    struct script_app *app, unsigned shard, struct script_vm **vm_out, struct buf *error) {
+/* A machine without a state, to be opened; NULL if memory ran out. */
+static struct script_vm *make(struct script_app *app, unsigned shard, struct buf *error) {
     struct script_vm *vm = calloc(1, sizeof *vm);
     int *handlers = calloc(app->routes.count + 1, sizeof *handlers);
     if (!vm || !handlers) {
         free(vm);
         free(handlers);
         buf_append_text(error, "out of memory");
-        return ST_NOMEM;
+        return NULL;
     }
     vm->app = app;
     vm->shard = shard;
     vm->handlers = handlers;
+    vm->test_function = LUA_NOREF;
     heap_init(&vm->heap, app->vm_bytes_max);
     buf_init(&vm->scratch, SIZE_MAX);
     buf_init(&vm->members, SIZE_MAX);
     buf_init(&vm->sorting, SIZE_MAX);
+    return vm;
+}
+
+static enum status open_fresh(struct script_vm *vm, struct script_vm **vm_out, struct buf *error) {
+    if (!vm)
+        return ST_NOMEM;
     vm->creating = true;
     enum status status = open_state(vm, error);
     vm->creating = false;
@@ -122,6 +130,21 @@ enum status script_vm_create(
     }
     *vm_out = vm;
     return ST_OK;
+}
+
+enum status script_vm_create(
+    struct script_app *app, unsigned shard, struct script_vm **vm, struct buf *error) {
+    return open_fresh(make(app, shard, error), vm, error);
+}
+
+enum status script_vm_create_for_test(struct script_app *app, unsigned index,
+    struct script_test *test, struct script_vm **vm_out, struct buf *error) {
+    struct script_vm *vm = make(app, SCRIPT_VM_OF_TEST, error);
+    if (vm) {
+        vm->test = test;
+        vm->test_index = index;
+    }
+    return open_fresh(vm, vm_out, error);
 }
 
 void script_vm_destroy(struct script_vm *vm) {

@@ -23,6 +23,8 @@
 #define SCRIPT_LOG_BYTES_MAX ((size_t)64 << 10) /* of one attempt */
 #define SCRIPT_SCRATCH_KEEP ((size_t)64 << 10)  /* what a VM's buffers may hold on to */
 
+struct script_test;
+
 /* Why an attempt must unwind to the very bottom, whatever pcall the application has put around. */
 enum doom {
     DOOM_NONE,
@@ -101,6 +103,12 @@ struct script_vm {
     int array_meta, object_meta, req_meta, walk_meta;
     const void *array_mark, *object_mark; /* the first two metatables, to compare */
     bool sealed;
+
+    /* ---- a machine in which a test runs (lua/test_lib.h) ---- */
+    struct script_test *test;
+    unsigned test_index, tests_seen;
+    int test_function; /* a reference */
+
     bool creating; /* in script_vm_create: the application's loader may stop it */
 
     /* ---- the allocator ---- */
@@ -129,6 +137,9 @@ static inline struct script_vm *script_vm_of(lua_State *L) {
 /* A VM with the application loaded. ST_OK; ST_INVALID, ST_NOMEM with the reason in error. */
 MUST_USE enum status script_vm_create(
     struct script_app *app, unsigned shard, struct script_vm **vm, struct buf *error);
+/* One in which test `index` of the application runs. */
+MUST_USE enum status script_vm_create_for_test(struct script_app *app, unsigned index,
+    struct script_test *test, struct script_vm **vm, struct buf *error);
 void script_vm_destroy(struct script_vm *vm);
 
 /* Throws the Lua state away and loads the application again. The failure, if any, is logged and the

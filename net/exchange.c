@@ -26,6 +26,7 @@ static void destroy(struct exchange *exchange) {
     buf_free(&exchange->body);
     buf_free(&exchange->params);
     reply_free(&exchange->call.reply);
+    fault_free(&exchange->call.fault);
     free(exchange);
 }
 
@@ -92,6 +93,7 @@ static void clear(struct exchange *exchange) {
     struct call *call = &exchange->call;
     struct buf storage = exchange->storage, body = exchange->body, params = exchange->params;
     struct reply reply = call->reply;
+    fault_free(&call->fault);
     *exchange = (struct exchange){0};
     buf_reset(&storage, STORAGE_KEEP_BYTES);
     buf_reset(&body, BODY_KEEP_BYTES);

@@ -91,6 +91,9 @@ static int run(const struct options *options) {
     case COMMAND_CHECK:
         diag_configure(options->log_level, options->log_format);
         return check(options);
+    case COMMAND_TEST:
+        diag_configure(options->log_level, options->log_format);
+        return tool_test(options, &lua_script_engine);
     case COMMAND_VERIFY:
         return tool_verify(options);
     case COMMAND_DUMP:

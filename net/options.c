@@ -24,7 +24,8 @@
 
 #define FOR(command) (1u << COMMAND_##command)
 #define FOR_APP (FOR(SERVE) | FOR(CHECK))
-#define FOR_ALL (FOR_APP | FOR(VERIFY) | FOR(DUMP) | FOR(LOAD))
+#define FOR_TEST (FOR_APP | FOR(TEST))
+#define FOR_ALL (FOR_TEST | FOR(VERIFY) | FOR(DUMP) | FOR(LOAD))
 
 enum kind {
     KIND_TEXT,
@@ -63,36 +64,38 @@ static const struct spec specs[] = {
         "the Lua application"},
     {"data", "DIR", FOR_APP, KIND_TEXT, AT(data), "./data", "a directory name", 0, 0, false,
         "log segments and snapshots; created if missing"},
-    {"resources", "DIR", FOR_APP, KIND_TEXT, AT(resources), NULL, "a directory name", 0, 0, false,
+    {"resources", "DIR", FOR_TEST, KIND_TEXT, AT(resources), NULL, "a directory name", 0, 0, false,
         "templates and static files; the app file's folder if not given"},
     {"watch", NULL, FOR_APP, KIND_SWITCH, AT(watch), "off", "on or off", 0, 0, false,
         "reload the application when its files or templates change"},
+    {"filter", "TEXT", FOR(TEST), KIND_TEXT, AT(filter), NULL, "a part of a name", 0, 0, false,
+        "run only the tests with this text in their names"},
     {"addr", "HOST:PORT", FOR_APP, KIND_ADDRESS, AT(addr), "127.0.0.1:8080", ADDRESS_RULE, 0, 0,
         false, "where to listen; port 0 picks a free one"},
     {"admin-addr", "HOST:PORT", FOR_APP, KIND_ADDRESS, AT(admin_addr), NULL, ADDRESS_RULE, 0, 0,
         false, "a listener of its own for metrics, health and administration"},
-    {"shards", "N|auto", FOR_APP, KIND_SHARDS, AT(shards), "auto", "1 to 256, or auto", 0, 0, false,
-        "shard threads; auto: one for each online core"},
+    {"shards", "N|auto", FOR_TEST, KIND_SHARDS, AT(shards), "auto", "1 to 256, or auto", 0, 0,
+        false, "shard threads; auto: one for each online core"},
     {"durability", "MODE", FOR_APP, KIND_DURABILITY, AT(durability), "always",
         "always, interval:MS with 1 to 60000 milliseconds, or manual", 0, 0, false,
         "when the log is synced"},
     {"wal-batch-delay-us", "N", FOR_APP, KIND_NUMBER, AT(wal_batch_delay_us), "0", NULL, 0, 1000000,
         false, "microseconds that the log writer waits to fill a batch"},
-    {"wal-segment-bytes", "N", FOR_APP | FOR(LOAD), KIND_BYTES, AT(wal_segment_bytes), "64MiB",
+    {"wal-segment-bytes", "N", FOR_TEST | FOR(LOAD), KIND_BYTES, AT(wal_segment_bytes), "64MiB",
         NULL, MIB, GIB, false, "size at which a log segment is closed"},
     {"checkpoint-wal-bytes", "N", FOR_APP, KIND_BYTES, AT(checkpoint_wal_bytes), "256MiB", NULL,
         MIB, NO_LIMIT, true, "log since the last snapshot that starts a new one; 0: on request"},
     {"memory-max", "N", FOR_APP, KIND_BYTES, AT(memory_max), "0", NULL, MIB, NO_LIMIT, true,
         "bytes of keys and values past which writes are refused; 0: no limit"},
-    {"handler-timeout-ms", "N", FOR_APP, KIND_NUMBER, AT(handler_timeout_ms), "2000", NULL, 1,
+    {"handler-timeout-ms", "N", FOR_TEST, KIND_NUMBER, AT(handler_timeout_ms), "2000", NULL, 1,
         3600000, false, "budget of a request's handler, over all its retries"},
-    {"lua-memory-max", "N", FOR_APP, KIND_BYTES, AT(lua_memory_max), "64MiB", NULL, MIB, 64 * GIB,
+    {"lua-memory-max", "N", FOR_TEST, KIND_BYTES, AT(lua_memory_max), "64MiB", NULL, MIB, 64 * GIB,
         false, "memory of each shard's VM; during a reload there are two"},
-    {"key-bytes-max", "N", FOR_APP, KIND_BYTES, AT(key_bytes_max), "1024", NULL, 1, 65535, false,
+    {"key-bytes-max", "N", FOR_TEST, KIND_BYTES, AT(key_bytes_max), "1024", NULL, 1, 65535, false,
         "longest key"},
-    {"value-bytes-max", "N", FOR_APP, KIND_BYTES, AT(value_bytes_max), "1MiB", NULL, 1, 256 * MIB,
+    {"value-bytes-max", "N", FOR_TEST, KIND_BYTES, AT(value_bytes_max), "1MiB", NULL, 1, 256 * MIB,
         false, "largest value; with its key it must fit half a log segment"},
-    {"body-bytes-max", "N", FOR_APP, KIND_BYTES, AT(body_bytes_max), "8MiB", NULL, KIB, GIB, false,
+    {"body-bytes-max", "N", FOR_TEST, KIND_BYTES, AT(body_bytes_max), "8MiB", NULL, KIB, GIB, false,
         "largest request body"},
     {"header-bytes-max", "N", FOR_APP, KIND_BYTES, AT(header_bytes_max), "16KiB", NULL, KIB, MIB,
         false, "largest request head"},
@@ -123,6 +126,12 @@ static const struct {
     [COMMAND_SERVE] = {"serve", "[options]", false, "run an application", NULL},
     [COMMAND_CHECK] = {"check", "--app FILE [options]", false,
         "load an application and list its routes; takes the options of serve", NULL},
+    [COMMAND_TEST] = {"test", "FILE... [options]", false,
+        "run the tests of applications on a store in memory",
+        "Each FILE is loaded like an application; most require it and then say\n"
+        "test(\"name\", function() ... end). Every test has an empty store, with first_run and\n"
+        "start run; call(\"route\", args) runs a route. Nothing is written to disk. The shards\n"
+        "run on one thread, 1 unless --shards says more. Exit code 1 if a test fails.\n"},
     [COMMAND_VERIFY] = {"verify", "DIR", true, "read a data directory and check every checksum",
         "It only reads, also beside a running server. What is damaged is named with file, offset\n"
         "and LSN, and the exit code is 1. The torn end that a crash leaves is reported; it is no\n"
@@ -415,8 +424,19 @@ static enum status take_argument(struct options *options, struct arguments *argu
     return ST_OK;
 }
 
-/* A word that is no option: the directory, or the command to explain. */
+static enum status add_file(struct options *options, const char *word) {
+    const char **files = realloc(options->files, (options->file_count + 1) * sizeof(*files));
+    if (!files)
+        return ST_NOMEM;
+    options->files = files;
+    files[options->file_count++] = word;
+    return ST_OK;
+}
+
+/* A word that is no option: the directory, a file, or the command to explain. */
 static enum status apply_word(struct options *options, const char *word, struct buf *error) {
+    if (options->command == COMMAND_TEST && *word)
+        return add_file(options, word);
     if (commands[options->command].takes_dir && !options->dir && *word) {
         options->dir = strdup(word);
         return options->dir ? ST_OK : ST_NOMEM;
@@ -536,6 +556,10 @@ enum status options_parse(struct options *options, int argc, char *const *argv,
     assert(status != ST_INVALID); /* the table's own */
     if (status == ST_OK)
         status = parse_command(options, &arguments, error);
+    if (options->command == COMMAND_TEST) { /* what suits a test better */
+        options->shards = 1;
+        options->log_level = DIAG_WARN;
+    }
     if (status == ST_OK)
         status = find_config(options, arguments, environment, error);
     if (status == ST_OK)
@@ -544,6 +568,10 @@ enum status options_parse(struct options *options, int argc, char *const *argv,
         status = apply_environment(options, environment, error);
     if (status == ST_OK)
         status = walk_arguments(options, arguments, false, error);
+    if (status == ST_OK && options->command == COMMAND_TEST && options->file_count == 0) {
+        buf_append_text(error, "test needs a file: concave test FILE... (see: concave help test)");
+        status = ST_INVALID;
+    }
     if (status == ST_OK && commands[options->command].takes_dir && !options->dir) {
         buf_printf(error, "%s needs a data directory: concave %s %s",
             commands[options->command].name, commands[options->command].name,
@@ -564,6 +592,7 @@ void options_free(struct options *options) {
         if (specs[i].kind == KIND_TEXT)
             free(*(char **)((char *)options + specs[i].offset));
     free(options->dir);
+    free(options->files);
     free(options->auth_token);
     *options = (struct options){0};
 }

@@ -22,6 +22,7 @@
 enum command {
     COMMAND_SERVE,
     COMMAND_CHECK,
+    COMMAND_TEST,
     COMMAND_VERIFY,
     COMMAND_DUMP,
     COMMAND_LOAD,
@@ -43,8 +44,11 @@ struct options_address {
 
 struct options {
     enum command command;
-    char *dir;     /* of verify, dump, load */
-    bool dump_log; /* dump --log */
+    char *dir;          /* of verify, dump, load */
+    bool dump_log;      /* dump --log */
+    const char **files; /* of test: words of the command line */
+    unsigned file_count;
+    char *filter;  /* of test: a part of the names; NULL: all tests */
     bool help_all; /* help without a command */
     enum command help_about;
 

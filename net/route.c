@@ -268,6 +268,28 @@ static enum route_action answer_static(struct worker *worker, struct exchange *e
 
 /* ---- the application's routes ---- */
 
+enum route_action route_to_script(
+    const struct script_engine *engine, const struct script_app *app, struct exchange *exchange) {
+    struct call *call = &exchange->call;
+    struct slice path = call->request.path;
+    if (!has_prefix(path, SLICE("/fn/")))
+        return answer_no_route(exchange);
+    path = slice_of(path.data + sizeof("/fn/") - 1, path.len - (sizeof("/fn/") - 1));
+    struct buf allow;
+    buf_init(&allow, 1024);
+    enum route_match match =
+        engine->match(app, call->request.method, path, &call->request, &exchange->params, &allow);
+    enum route_action action = ROUTE_SUBMIT;
+    if (match == ROUTE_UNKNOWN)
+        action = answer_no_route(exchange);
+    else if (match == ROUTE_BAD_METHOD)
+        action = answer_bad_method(exchange, buf_slice(&allow));
+    else
+        call->procedure = engine->handler;
+    buf_free(&allow);
+    return action;
+}
+
 static enum route_action answer_script(struct worker *worker, struct exchange *exchange) {
     const struct server *server = worker->server;
     const struct generation *generation = worker->generation;
@@ -276,24 +298,11 @@ static enum route_action answer_script(struct worker *worker, struct exchange *e
         return answer_no_route(exchange);
     if (!is_ready(worker))
         return answer_not_ready(exchange);
-    struct slice path = call->request.path;
-    path = slice_of(path.data + sizeof("/fn/") - 1, path.len - (sizeof("/fn/") - 1));
-    struct buf allow;
-    buf_init(&allow, 1024);
-    enum route_match match = server->engine->match(
-        generation->app, call->request.method, path, &call->request, &exchange->params, &allow);
-    enum route_action action = ROUTE_SUBMIT;
-    if (match == ROUTE_UNKNOWN)
-        action = answer_no_route(exchange);
-    else
+    enum route_action action = route_to_script(server->engine, generation->app, exchange);
+    if (call->request.route)
         call->label = generation->of_route[server->engine->route_index(call->request.route)];
-    if (match == ROUTE_BAD_METHOD)
-        action = answer_bad_method(exchange, buf_slice(&allow));
-    else if (match == ROUTE_FOUND) {
-        call->procedure = server->engine->handler;
+    if (action == ROUTE_SUBMIT)
         exchange->generation = generation;
-    }
-    buf_free(&allow);
     return action;
 }
 

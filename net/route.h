@@ -7,6 +7,7 @@
 #define CONCAVE_NET_ROUTE_H
 
 #include "net/exchange.h"
+#include "shard/script.h"
 
 struct worker;
 
@@ -20,6 +21,11 @@ enum route_action {
 
 /* Looks at the request, sets call->label, and says what is to be done. */
 enum route_action route_request(struct worker *worker, struct exchange *exchange);
+
+/* The same for a path below /fn/: the application's routes alone. Sets call->procedure, or answers
+ * that there is no such route or method; request.route is one of that path's if there is any. */
+enum route_action route_to_script(
+    const struct script_engine *engine, const struct script_app *app, struct exchange *exchange);
 
 /* Makes the error reply for a call that ended with a status other than ST_OK, or that could not
  * even be submitted. */

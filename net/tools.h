@@ -1,4 +1,5 @@
-/* The commands that work on a data directory without a server: verify, dump and load.
+/* The commands that need no server: verify, dump and load work on a data directory, test on an
+ * application.
  *
  * verify and dump only read, and may do so beside a running server: files that vanish, come or get
  * another name meanwhile are looked for again, and what the server is just writing at the log's end
@@ -10,6 +11,7 @@
 #define CONCAVE_NET_TOOLS_H
 
 #include "net/options.h"
+#include "shard/script.h"
 
 /* `concave verify DIR`: checks every checksum; what is wrong goes to stderr, a line each, a summary
  * to stdout. */
@@ -22,5 +24,8 @@ int tool_dump(const struct options *options);
 /* `concave load DIR`: a new data directory from a dump on stdin, or from lines like those of one.
  */
 int tool_load(const struct options *options);
+
+/* `concave test FILE...`: runs the tests of applications and prints what came of them. */
+int tool_test(const struct options *options, const struct script_engine *engine);
 
 #endif

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 #include "core/mailbox.h"
+#include "shard/fault.h"
 #include "shard/txn.h"
 
 struct call;
@@ -115,6 +116,7 @@ struct call {
     void *attempt; /* the procedure's own */
     struct reply reply;
     enum status outcome; /* ST_OK: reply is the procedure's; else net/ writes the error */
+    struct fault fault;  /* with ST_HANDLER: why; if net/ gave it room (fault_init), else unused */
     uint64_t handler_ns; /* spent in the procedure, over all attempts; scripts measure it */
     unsigned replaced;   /* VM replacements survived */
 

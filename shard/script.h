@@ -20,6 +20,7 @@ struct script_options {
     size_t key_bytes_max;
     size_t value_bytes_max;
     unsigned shards;
+    bool testing; /* for `concave test`: notes test() blocks; errors go to call->fault alone */
     /* Asked now and then while app_open and vm_open run, by their thread: true ends them with
      * ST_CLOSED. Once true it stays so. NULL: they are not to be stopped. */
     bool (*stopped)(void *ctx);
@@ -34,6 +35,8 @@ enum route_match {
     ROUTE_UNKNOWN,    /* 404 */
     ROUTE_BAD_METHOD, /* 405; allow lists the methods it takes */
 };
+
+struct script_tester; /* shard/script_test.h */
 
 struct script_engine {
     /* Loads the file once to learn its routes. Any one thread. On failure: ST_INVALID (the
@@ -72,6 +75,8 @@ struct script_engine {
     const struct procedure *handler;
     const struct procedure *first_run;
     const struct procedure *on_start;
+
+    const struct script_tester *tester;
 };
 
 struct script_route_info {
