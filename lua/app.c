@@ -99,6 +99,7 @@ struct script_app *script_app_create(const struct script_options *options) {
     app->reading = options->reading;
     app->ctx = options->ctx;
     app->testing = options->testing;
+    buf_init(&app->problems, 1u << 20);
     if (!app->folder || !app->name || read_templates(app, options->resources) != ST_OK) {
         script_app_destroy(app);
         return NULL;
@@ -118,6 +119,7 @@ void script_app_destroy(struct script_app *app) {
         free(app->tests[i].file);
     }
     free(app->tests);
+    buf_free(&app->problems);
     route_table_free(&app->routes);
     template_set_free(app->templates);
     free(app->folder);

@@ -41,6 +41,7 @@ struct script_app {
     struct script_source sources[SCRIPT_FILES_MAX];
     unsigned source_count;
     struct route_table routes;
+    struct buf problems; /* texts, each ended by a zero byte (lua/check.h) */
     struct script_app_test *tests;
     unsigned test_count;
     struct template_set *templates; /* of the resources folder */

@@ -27,7 +27,7 @@ void nearest_try(struct nearest *nearest, struct slice known) {
     struct slice name = nearest->name;
     if (name.len == 0 || name.len > NEAREST_BYTES_MAX || known.len > NEAREST_BYTES_MAX)
         return;
-    unsigned allowed = name.len < 3 ? 1 : name.len < 6 ? 2 : 3;
+    unsigned allowed = name.len < 6 ? 1 : name.len < 12 ? 2 : 3;
     unsigned distance = distance_of(name, known);
     if (distance > allowed || distance >= name.len)
         return;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "lua/check.h"
 #include "lua/run.h"
 #include "lua/test_run.h"
 #include "lua/vm.h"
@@ -17,6 +18,8 @@ static enum status app_open(
     app->learning = true;
     enum status status = script_vm_create(app, 0, &vm, error);
     app->learning = false;
+    if (status == ST_OK && options->checking)
+        status = script_check_globals(vm);
     script_vm_destroy(vm);
     if (status != ST_OK) {
         script_app_destroy(app);
@@ -61,6 +64,12 @@ static bool problem_at(const struct script_app *app, unsigned index, struct slic
     for (uint32_t i = 0; i < set->count; i++)
         if (!set->entries[i].template && index-- == 0) {
             *text = slice_of_text(set->entries[i].error);
+            return true;
+        }
+    const char *at = app->problems.data, *end = at + app->problems.len;
+    for (; at < end; at += strlen(at) + 1)
+        if (index-- == 0) {
+            *text = slice_of_text(at);
             return true;
         }
     return false;

@@ -56,6 +56,7 @@ static int check(const struct options *options) {
         .key_bytes_max = options->key_bytes_max,
         .value_bytes_max = options->value_bytes_max,
         .shards = 1,
+        .checking = true,
     };
     struct script_app *app = NULL;
     struct buf error;

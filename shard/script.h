@@ -20,7 +20,8 @@ struct script_options {
     size_t key_bytes_max;
     size_t value_bytes_max;
     unsigned shards;
-    bool testing; /* for `concave test`: notes test() blocks; errors go to call->fault alone */
+    bool checking; /* for `concave check`: problem_at tells of unknown globals too */
+    bool testing;  /* for `concave test`: notes test() blocks; errors go to call->fault alone */
     /* Asked now and then while app_open and vm_open run, by their thread: true ends them with
      * ST_CLOSED. Once true it stays so. NULL: they are not to be stopped. */
     bool (*stopped)(void *ctx);
