@@ -139,23 +139,48 @@ static void append_title(struct buf *out, int status, const char *reason) {
     append_escaped(out, slice_of(reason, strlen(reason)));
 }
 
-void error_page_write(
-    struct buf *out, int status, const char *reason, const char *text, struct slice id) {
+/* Up to the heading. */
+static void begin_page(struct buf *out, int status, const char *reason) {
     buf_append_text(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                          "<meta name=\"viewport\" content=\"width=device-width\">\n<title>");
     append_title(out, status, reason);
     buf_append_text(out,
         "</title>\n<style>body{font:1.1em/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;"
-        "padding:0 1em;color:#222;background:#fff}small{color:#595959}</style>\n"
-        "</head>\n<body>\n<h1>");
+        "padding:0 1em;color:#222;background:#fff}small{color:#595959}"
+        "pre{overflow-x:auto;padding:.5em;background:#f2f2f2}</style>\n</head>\n<body>\n<h1>");
     append_title(out, status, reason);
-    buf_append_text(out, "</h1>\n<p>");
-    append_escaped(out, slice_of(text, strlen(text)));
-    buf_append_text(out, "</p>\n");
+    buf_append_text(out, "</h1>\n");
+}
+
+static void append_element(struct buf *out, const char *name, struct slice text) {
+    if (text.len == 0)
+        return;
+    buf_printf(out, "<%s>", name);
+    append_escaped(out, text);
+    buf_printf(out, "</%s>\n", name);
+}
+
+static void end_page(struct buf *out, struct slice id) {
     if (id.len > 0) {
         buf_append_text(out, "<p><small>Request <code>");
         append_escaped(out, id);
         buf_append_text(out, "</code></small></p>\n");
     }
     buf_append_text(out, "</body>\n</html>\n");
+}
+
+void error_page_write(
+    struct buf *out, int status, const char *reason, const char *text, struct slice id) {
+    begin_page(out, status, reason);
+    append_element(out, "p", slice_of(text, strlen(text)));
+    end_page(out, id);
+}
+
+void error_page_write_detail(struct buf *out, int status, const char *reason,
+    const struct error_detail *detail, struct slice id) {
+    begin_page(out, status, reason);
+    append_element(out, "p", detail->message);
+    append_element(out, "pre", detail->source);
+    append_element(out, "pre", detail->traceback);
+    end_page(out, id);
 }

@@ -28,9 +28,17 @@ void accept_add(struct accept_tastes *tastes, struct slice field);
  * been named more closely, as a browser does that adds all types. */
 bool accept_prefers_html(const struct accept_tastes *tastes);
 
+/* What a developer is shown besides (--dev); empty parts are left out. */
+struct error_detail {
+    struct slice message, source, traceback;
+};
+
 /* Appends the page. reason is the status' phrase, "" if it has none; id may be empty. All of it is
  * escaped. */
 void error_page_write(
     struct buf *out, int status, const char *reason, const char *text, struct slice id);
+/* The same with the detail in place of the text. */
+void error_page_write_detail(struct buf *out, int status, const char *reason,
+    const struct error_detail *detail, struct slice id);
 
 #endif

@@ -220,7 +220,14 @@ void exchange_fail(struct exchange *exchange, int status, const char *code, cons
         if (slice_equal(request->headers[i].name, SLICE("accept")))
             accept_add(&tastes, request->headers[i].value);
     bool for_programs = exchange->for_programs || is_for_programs(request->path);
-    if (!for_programs && accept_prefers_html(&tastes))
+    bool html = !for_programs && accept_prefers_html(&tastes);
+    const struct fault *fault = &exchange->call.fault;
+    if (exchange->shows_faults && exchange->call.outcome == ST_HANDLER && fault->message.len > 0) {
+        if (html)
+            reply_fault_page(reply, status, fault, request->id);
+        else
+            reply_fault(reply, status, code, fault, request->id);
+    } else if (html)
         reply_error_page(reply, status, text, request->id);
     else
         reply_error(reply, status, code, text, request->id);

@@ -60,6 +60,7 @@ struct exchange {
     /* Of a head that was refused, so that it is not in call.request. */
     struct accept_tastes tastes;
     bool for_programs;
+    bool shows_faults;   /* call.fault goes into the reply (--dev) */
     uint64_t held_bytes; /* what the connection counts for the reply that it holds */
     uint64_t flush_lsn;  /* /v1/admin/flush: done when this is durable */
     const struct generation *generation; /* of a script's call; else NULL */

@@ -68,6 +68,8 @@ static const struct spec specs[] = {
         "templates and static files; the app file's folder if not given"},
     {"watch", NULL, FOR_APP, KIND_SWITCH, AT(watch), "off", "on or off", 0, 0, false,
         "reload the application when its files or templates change"},
+    {"dev", NULL, FOR_APP, KIND_SWITCH, AT(dev), "off", "on or off", 0, 0, false,
+        "show clients a handler's error with its traceback and source lines"},
     {"filter", "TEXT", FOR(TEST), KIND_TEXT, AT(filter), NULL, "a part of a name", 0, 0, false,
         "run only the tests with this text in their names"},
     {"addr", "HOST:PORT", FOR_APP, KIND_ADDRESS, AT(addr), "127.0.0.1:8080", ADDRESS_RULE, 0, 0,

@@ -57,6 +57,7 @@ struct options {
     char *app;    /* NULL: none */
     char *data;
     bool watch;
+    bool dev;
     char *resources;                         /* as given, or the app file's folder; NULL: neither */
     struct options_address addr, admin_addr; /* admin_addr.sock_len 0: the main listener */
     unsigned shards;                         /* "auto" resolved */

@@ -33,21 +33,60 @@ bool reply_ok(const struct reply *reply) {
     return buf_ok(&reply->headers) && buf_ok(&reply->body);
 }
 
-void reply_error(
-    struct reply *reply, int status, const char *code, const char *text, struct slice id) {
+/* All but what is behind the id. */
+static void begin_error(
+    struct reply *reply, int status, const char *code, struct slice text, struct slice id) {
     reply_reset(reply);
     reply->status = status;
     reply->content_type = REPLY_JSON;
     struct buf *body = &reply->body;
     buf_append_text(body, "{\"error\":");
-    json_write_string(body, slice_of(text, strlen(text)));
+    json_write_string(body, text);
     buf_append_text(body, ",\"code\":");
     json_write_string(body, slice_of(code, strlen(code)));
     if (id.len > 0) {
         buf_append_text(body, ",\"id\":");
         json_write_string(body, id);
     }
-    buf_append_text(body, "}\n");
+}
+
+void reply_error(
+    struct reply *reply, int status, const char *code, const char *text, struct slice id) {
+    begin_error(reply, status, code, slice_of(text, strlen(text)), id);
+    buf_append_text(&reply->body, "}\n");
+}
+
+static void append_lines(struct buf *body, const char *name, struct slice text) {
+    if (text.len == 0)
+        return;
+    buf_printf(body, ",\"%s\":[", name);
+    for (bool first = true; text.len > 0; first = false) {
+        const char *newline = memchr(text.data, '\n', text.len);
+        size_t len = newline ? (size_t)(newline - text.data) : text.len;
+        if (!first)
+            buf_append_byte(body, ',');
+        json_write_string(body, slice_of(text.data, len));
+        text = slice_of(text.data + len + (newline != NULL), text.len - len - (newline != NULL));
+    }
+    buf_append_byte(body, ']');
+}
+
+void reply_fault(
+    struct reply *reply, int status, const char *code, const struct fault *fault, struct slice id) {
+    begin_error(reply, status, code, buf_slice(&fault->message), id);
+    append_lines(&reply->body, "source", buf_slice(&fault->source));
+    append_lines(&reply->body, "traceback", buf_slice(&fault->traceback));
+    buf_append_text(&reply->body, "}\n");
+}
+
+void reply_fault_page(struct reply *reply, int status, const struct fault *fault, struct slice id) {
+    struct error_detail detail = {.message = buf_slice(&fault->message),
+        .source = buf_slice(&fault->source),
+        .traceback = buf_slice(&fault->traceback)};
+    reply_reset(reply);
+    reply->status = status;
+    reply->content_type = ERROR_PAGE_TYPE;
+    error_page_write_detail(&reply->body, status, reply_reason(status), &detail, id);
 }
 
 void reply_error_page(struct reply *reply, int status, const char *text, struct slice id) {

@@ -38,6 +38,12 @@ void reply_error(
 /* The same for a browser: a page with status, text and id (core/error_page.h). */
 void reply_error_page(struct reply *reply, int status, const char *text, struct slice id);
 
+/* A handler's error as a developer is shown it (--dev): the same two with message, source lines and
+ * traceback; in JSON the latter are lists of lines. */
+void reply_fault(
+    struct reply *reply, int status, const char *code, const struct fault *fault, struct slice id);
+void reply_fault_page(struct reply *reply, int status, const struct fault *fault, struct slice id);
+
 /* Appends the whole response. The reply must be ok. Content-Length is always there, but not with
  * 204 and 304 (RFC 9110 8.6), which have no body either. */
 void reply_write(struct buf *out, const struct reply *reply, const struct reply_frame *frame);

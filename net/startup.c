@@ -27,6 +27,9 @@ static enum status load_app(struct server *server, struct buf *error) {
             diag(DIAG_WARN, "--watch: there is no --app to watch");
         return ST_OK;
     }
+    if (options->dev)
+        diag(DIAG_WARN, "--dev: clients are shown handlers' errors with source lines; it is for "
+                        "development only");
     server->watch = options->watch ? watch_create(options->resources) : NULL;
     if (options->watch && !server->watch) {
         buf_append_text(error, "out of memory");

@@ -184,6 +184,10 @@ static bool submit(struct worker *worker, struct exchange *exchange, uint64_t bu
     call->deadline_ns = call->started_ns + budget_ns;
     call->wall_ns = clock_wall_ns();
     call->vms = exchange->generation ? exchange->generation->vms : NULL;
+    if (exchange->generation && worker->server->options->dev) {
+        exchange->shows_faults = true;
+        fault_init(&call->fault);
+    }
     enum status status = shard_submit(worker->shard, call, call->started_ns);
     if (status != ST_OK) {
         route_failed(exchange, status);
