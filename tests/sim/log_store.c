@@ -87,21 +87,25 @@ struct slice log_value(const struct log_txn *txn) {
 /* ---- the store ---- */
 
 /* What shards want to share; made once and kept. */
-static struct shard_peers *peers(void) {
-    static struct shard_peers *made;
+static struct shard_options shared_options(void) {
+    static struct shard_options made;
     static const char *const labels[] = {"arena"};
-    if (!made)
-        made = shard_peers_create(STORE_SHARDS, stats_create(STORE_SHARDS), labels, 1);
-    assert(made);
+    if (!made.peers) {
+        made.shards = STORE_SHARDS;
+        made.stats = stats_create(STORE_SHARDS);
+        assert(made.stats);
+        made.peers = shard_peers_create(STORE_SHARDS, made.stats, labels, 1);
+        assert(made.peers);
+    }
     return made;
 }
 
 void log_store_open(struct log_store *store) {
     *store = (struct log_store){0};
-    for (unsigned i = 0; i < STORE_SHARDS; i++) {
-        struct shard_options options = {
-            .index = i, .shards = STORE_SHARDS, .random_seed = i + 1, .peers = peers()};
-        enum status status = shard_create(&options, &store->shards[i]);
+    struct shard_options options = shared_options();
+    for (; options.index < STORE_SHARDS; options.index++) {
+        options.random_seed = options.index + 1;
+        enum status status = shard_create(&options, &store->shards[options.index]);
         assert(status == ST_OK);
     }
 }
