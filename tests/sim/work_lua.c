@@ -11,7 +11,7 @@
 #include "tests/support/diag_catch.h"
 
 #define VM_BYTES_MAX ((size_t)4 << 20)
-#define HOOK_MAX 300u
+#define HOOK_MAX 120u
 
 /* One for a process; machines are made and closed with each life. */
 static struct script_app *app;
@@ -26,8 +26,8 @@ void __real_lua_sethook(lua_State *L, lua_Hook hook, int mask, int count);
 void __wrap_lua_sethook(lua_State *L, lua_Hook hook, int mask, int count);
 void __wrap_lua_sethook(lua_State *L, lua_Hook hook, int mask, int count) {
     int sooner = 1 + (int)draw(HOOK_MAX);
-    if (sim_clock_passes() && draw(8) == 0)
-        sim_clock_set(sim_clock_ns() + draw(300000));
+    if (sim_clock_passes() && draw(3) == 0)
+        sim_clock_set(sim_clock_ns() + draw(1500000));
     __real_lua_sethook(L, hook, mask, count < sooner ? count : sooner);
 }
 
