@@ -274,7 +274,11 @@ static bool take_header(struct reader *reader) {
     if (!bytes || memcmp(bytes, &integer, sizeof integer) != 0)
         return false;
     bytes = take(reader, sizeof real);
-    return bytes && memcmp(bytes, &real, sizeof real) == 0;
+    if (!bytes)
+        return false;
+    lua_Number found;
+    memcpy(&found, bytes, sizeof found);
+    return found == real;
 }
 
 _Static_assert(LUA_VERSION_NUM == 504, "the format is that of Lua 5.4");

@@ -10,6 +10,20 @@
 
 /* ---- test() ---- */
 
+/* False if memory ran out. */
+static bool add_test(struct script_app *app, const char *name, const lua_Debug *where) {
+    struct script_app_test *tests = realloc(app->tests, (app->test_count + 1) * sizeof *app->tests);
+    if (!tests)
+        return false;
+    app->tests = tests;
+    struct script_app_test *test = &tests[app->test_count];
+    *test = (struct script_app_test){.name = strdup(name),
+        .file = strdup(where->short_src),
+        .line = (unsigned)where->currentline};
+    app->test_count++; /* so that script_app_destroy frees what there is of it */
+    return test->name && test->file;
+}
+
 /* The first load notes the test. */
 static void learn_test(lua_State *L, const char *name) {
     struct script_app *app = script_vm_of(L)->app;
@@ -18,15 +32,7 @@ static void learn_test(lua_State *L, const char *name) {
         lua_getinfo(L, "Sl", &where);
     if (app->test_count == SCRIPT_TESTS_MAX)
         luaL_error(L, "more than %d tests", (int)SCRIPT_TESTS_MAX);
-    struct script_app_test *tests = realloc(app->tests, (app->test_count + 1) * sizeof *app->tests);
-    if (!tests)
-        luaL_error(L, "out of memory");
-    app->tests = tests;
-    struct script_app_test *test = &tests[app->test_count];
-    *test = (struct script_app_test){
-        .name = strdup(name), .file = strdup(where.short_src), .line = (unsigned)where.currentline};
-    app->test_count++; /* so that script_app_destroy frees what there is of it */
-    if (!test->name || !test->file)
+    if (!add_test(app, name, &where))
         luaL_error(L, "out of memory");
 }
 

@@ -1,6 +1,5 @@
 #include "lua/test_run.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 #include "core/clock.h"
@@ -38,6 +37,10 @@ static enum status open_test(
     if (test) {
         fault_init(&test->fault);
         status = script_vm_create_for_test(app, index, test, &test->vm, error);
+    }
+    if (status == ST_OK && test->vm->test_function == LUA_NOREF) {
+        buf_printf(error, "%s: a file must declare the same tests each time it loads", app->name);
+        status = ST_INVALID;
     }
     if (status == ST_OK) {
         test->attempt = script_attempt_get(test->vm);
@@ -117,7 +120,7 @@ static int resume_test(struct script_test *test) {
     struct script_vm *vm = test->vm;
     struct attempt *attempt = test->attempt;
     lua_State *co = attempt->thread.state;
-    int status, results;
+    int status = LUA_OK, results;
     do { /* preempted, it goes on: nobody else waits */
         attempt->pause = PAUSE_NONE;
         attempt->parked_count = 0;
@@ -135,10 +138,8 @@ static int resume_test(struct script_test *test) {
 
 static enum script_test_step step(
     struct script_test *test, const struct reply *reply, struct script_test_request *request) {
-    if (!reply) {
-        assert(test->vm->test_function != LUA_NOREF);
+    if (!reply)
         lua_rawgeti(test->attempt->thread.state, LUA_REGISTRYINDEX, test->vm->test_function);
-    }
     test->reply = reply;
     enum script_test_step result = end_step(test, resume_test(test));
     if (result == SCRIPT_TEST_REQUEST)

@@ -104,6 +104,12 @@ class TestCommand(unittest.TestCase):
         self.assert_fails('call("x")', "app.lua:1: call works only inside a test")
         self.assert_fails('test("x")', "bad argument #2 to 'test' (function expected")
 
+    def test_tests_must_not_depend_on_chance(self):
+        self.assert_fails('if test_runs == nil and not pcall(call) then end\n'
+                          'local first = tostring(pcall(call, 7)) == "false" and select(2, pcall(call, 7))\n'
+                          'if first:find("only inside a test") then test("a", function() end) end\n',
+                          "app.lua: a file must declare the same tests each time it loads")
+
     def test_first_run_that_fails_fails_the_test(self):
         self.assert_fails('on("first_run", function() error("no") end)\ntest("a", function() end)\n',
                           'on("first_run") failed', "app.lua:1: no")
