@@ -124,10 +124,9 @@ static int resume_test(struct script_test *test) {
     do { /* preempted, it goes on: nobody else waits */
         attempt->pause = PAUSE_NONE;
         attempt->parked_count = 0;
-        attempt->slice_hooks = 0;
-        attempt->slice_ns = clock_monotonic_ns();
         vm->current = attempt;
         vm->running = co;
+        script_turn_begins(attempt);
         script_hook_install(co);
         status = lua_resume(co, vm->lua, 0, &results);
         vm->running = NULL;
