@@ -76,41 +76,6 @@ static void freeze(struct world *world) {
         open_writer(world);
 }
 
-static void finish(struct world *world) {
-    struct round *round = &world->round;
-    enum status status = snapshot_writer_finish(round->writer, round->applied);
-    round->state = ROUND_SYNCING;
-    if (status != ST_OK) {
-        snapshot_writer_abort(round->writer);
-        give_up(world, status_text(status));
-    }
-}
-
-static void write_some(struct world *world) {
-    struct round *round = &world->round;
-    for (uint64_t left = 1 + sim_random(world, 16); left > 0; left--) {
-        unsigned first = world->shards;
-        for (unsigned i = 0; i < world->shards; i++)
-            if (round->node[i] &&
-                (first == world->shards ||
-                    slice_compare(treap_key(round->node[i]), treap_key(round->node[first])) < 0))
-                first = i;
-        if (first == world->shards) {
-            finish(world);
-            return;
-        }
-        const struct treap_node *node = round->node[first];
-        enum status status = snapshot_writer_add(
-            round->writer, treap_key(node), treap_version(node), treap_value(node));
-        if (status != ST_OK) {
-            snapshot_writer_abort(round->writer);
-            give_up(world, status_text(status));
-            return;
-        }
-        round->node[first] = treap_cursor_next(&round->cursor[first]);
-    }
-}
-
 static void remove_old(struct world *world) {
     uint64_t previous = world->snapshot_lsn;
     if (previous == world->round.s)
@@ -138,8 +103,48 @@ static void publish(struct world *world) {
     }
     story("snapshot of LSN %llu is published", (unsigned long long)round->s);
     world->counts.snapshots++;
+    if (world->cut_after_snapshot)
+        world->crash_move = world->counts.moves + 1 + sim_random(world, 4);
     remove_old(world);
     round->state = ROUND_THAWING;
+}
+
+static void finish(struct world *world) {
+    struct round *round = &world->round;
+    enum status status = snapshot_writer_finish(round->writer, round->applied);
+    round->state = ROUND_SYNCING;
+    if (status != ST_OK) {
+        snapshot_writer_abort(round->writer);
+        give_up(world, status_text(status));
+    } else if (world->cut_after_snapshot) {
+        publish(world); /* if it may */
+    }
+}
+
+static void write_some(struct world *world) {
+    struct round *round = &world->round;
+    uint64_t left = world->cut_after_snapshot ? UINT64_MAX : 1 + sim_random(world, 16);
+    for (; left > 0; left--) {
+        unsigned first = world->shards;
+        for (unsigned i = 0; i < world->shards; i++)
+            if (round->node[i] &&
+                (first == world->shards ||
+                    slice_compare(treap_key(round->node[i]), treap_key(round->node[first])) < 0))
+                first = i;
+        if (first == world->shards) {
+            finish(world);
+            return;
+        }
+        const struct treap_node *node = round->node[first];
+        enum status status = snapshot_writer_add(
+            round->writer, treap_key(node), treap_version(node), treap_value(node));
+        if (status != ST_OK) {
+            snapshot_writer_abort(round->writer);
+            give_up(world, status_text(status));
+            return;
+        }
+        round->node[first] = treap_cursor_next(&round->cursor[first]);
+    }
 }
 
 static void thaw(struct world *world) {

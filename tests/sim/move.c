@@ -136,7 +136,8 @@ static void pick(struct world *world) {
         if (chance == all - 1)
             (void)wal_prepare_step(world->wal);
         else if (chance == all - 2 && plan->checkpoints &&
-                 (world->round.state != ROUND_NONE || sim_one_in(world, 16)))
+                 (world->round.state != ROUND_NONE ||
+                     sim_one_in(world, world->cut_after_snapshot ? 2 : 16)))
             checkpoint_step(world);
         else
             (void)client_step(world);

@@ -38,12 +38,19 @@ static bool is_of_arena(enum mutant mutant) {
            mutant == MUTANT_RECYCLED_BYTES_ACCEPTED;
 }
 
+void mutants_plant(enum mutant mutant) {
+    mutant_planted = mutant;
+    plan_focus = mutant == MUTANT_BATCHES_MERGED               ? &work_shift
+                 : mutant == MUTANT_SNAPSHOT_GATED_ON_VERSIONS ? &work_wipe
+                                                               : NULL;
+}
+
 static bool find(const struct hunt *hunt) {
     struct story_report report;
     bool arena = is_of_arena(hunt->mutant);
-    mutant_planted = hunt->mutant;
+    mutants_plant(hunt->mutant);
     bool found = runs_until_failure(1, SEEDS_MAX, arena ? run_arena : run_world, &report);
-    mutant_planted = MUTANT_NONE;
+    mutants_plant(MUTANT_NONE);
     if (found)
         printf("mutant: %s | %s | caught by the %s: %s | %llu seeds\n", hunt->name, hunt->text,
             arena ? "log arena" : "simulation", report.reason, (unsigned long long)report.seed);

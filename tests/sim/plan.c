@@ -10,13 +10,25 @@
 
 /* Work that takes no memory behind the commit that PREPARE has not taken before. */
 static const struct work *const staged_works[] = {&work_points, &work_ranges, &work_flicker,
-    &work_blink, &work_skew, &work_long, &work_append, &work_kv_cas};
+    &work_blink, &work_wipe, &work_shift, &work_skew, &work_long, &work_append, &work_kv_cas};
 static const struct work *const all_works[] = {&work_points, &work_ranges, &work_flicker,
-    &work_blink, &work_skew, &work_long, &work_append, &work_kv_cas, &work_declared,
-    &work_kv_execute, &work_kv_range, &work_kv_hot, &work_kv_bank};
+    &work_blink, &work_wipe, &work_shift, &work_skew, &work_long, &work_append, &work_kv_cas,
+    &work_declared, &work_kv_execute, &work_kv_range, &work_kv_hot, &work_kv_bank};
 static const struct work *const lua_works[] = {&work_lua_bank, &work_lua_append, &work_lua_mixed};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+const struct work *plan_focus;
+
+/* All else is as it is drawn, so that seeds still differ. */
+static void focus(struct world *world) {
+    struct plan *plan = &world->plan;
+    plan->crashes = plan->checkpoints = true;
+    plan->memory_percent = 0;
+    for (unsigned i = 0; i < plan->clients; i++)
+        world->clients[i].work = plan_focus;
+    plan->lua = plan_focus->lua;
+}
 
 static void draw_works(struct world *world) {
     struct plan *plan = &world->plan;
@@ -65,6 +77,8 @@ void plan_draw(struct world *world) {
     plan->check_every = sim_one_in(world, 4) ? 1 : 16;
     draw_faults(world);
     draw_works(world);
+    if (plan_focus)
+        focus(world);
     story("seed %llu: %u lives, %u clients, %u keys, first work %s",
         (unsigned long long)world->seed, plan->lives, plan->clients, plan->keys,
         world->clients[0].work->name);

@@ -51,7 +51,7 @@ bool runs_plant(const char *name) {
     };
     for (unsigned i = 1; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0) {
-            mutant_planted = (enum mutant)i;
+            mutants_plant((enum mutant)i);
             return true;
         }
     return false;

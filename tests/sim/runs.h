@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/mutant.h"
 #include "tests/sim/story.h"
 
 struct runs {
@@ -18,7 +19,7 @@ struct runs {
 
 /* Runs them all, stops at the first that fails, and prints the line of numbers. 0, or 1. */
 int runs_all(const struct runs *runs);
-/* Plants the bug of this name. False: there is none. */
+/* Plants the bug of this name and turns the plans to what it needs. False: there is none. */
 bool runs_plant(const char *name);
 /* Runs `run` for a seed in each child, some dozens of seeds a child, until one fails or all are
  * done; quiet. True: one failed, with what it reported. A child that dies or takes longer than a
@@ -28,6 +29,9 @@ bool runs_until_failure(
 
 /* ---- mutants.c ---- */
 
+/* Plants a bug (MUTANT_NONE: takes it away) and turns the plans to what it needs, if that is much.
+ */
+void mutants_plant(enum mutant mutant);
 /* Looks for every planted bug and prints the table. 0: all are found; 1. */
 int mutants_find(void);
 

@@ -259,6 +259,39 @@ static void blink(struct world *world, struct client *client, struct client_call
     call->steps[1] = (struct step){.kind = STEP_SET, .key = pair + 1};
 }
 
+/* Walks in small batches, and writers that in one go take a key away, put another near it, and a
+ * third where the walk has yet to come. */
+static void shift(struct world *world, struct client *client, struct client_call *call) {
+    unsigned keys = world->plan.keys, half = keys / 2;
+    call->call.procedure = &finding;
+    if (client->number % 2) {
+        call->step_count = 1 + (unsigned)sim_random(world, 2);
+        call->steps[0] = (struct step){.kind = STEP_RANGE,
+            .to = keys,
+            .limit = keys,
+            .expect = 1 + (unsigned)sim_random(world, 3),
+            .reverse = sim_one_in(world, 4)};
+        call->steps[1] = (struct step){.kind = STEP_SET, .key = keys - 1};
+        return;
+    }
+    call->step_count = 3;
+    call->steps[0] =
+        (struct step){.kind = STEP_DELETE, .key = (unsigned)sim_random(world, half + 1)};
+    call->steps[1] = (struct step){.kind = STEP_SET, .key = (unsigned)sim_random(world, half + 1)};
+    call->steps[2] =
+        (struct step){.kind = STEP_SET, .key = half + (unsigned)sim_random(world, half + 1)};
+}
+
+/* Deletes, mostly of what is not there: the newest of the log shows nowhere in the state. */
+static void wipe(struct world *world, struct client *client, struct client_call *call) {
+    (void)client;
+    call->call.procedure = &finding;
+    call->step_count = 1 + (unsigned)sim_random(world, 2);
+    for (unsigned i = 0; i < call->step_count; i++)
+        call->steps[i] = (struct step){.kind = sim_one_in(world, 10) ? STEP_SET : STEP_DELETE,
+            .key = (unsigned)sim_random(world, world->plan.keys)};
+}
+
 /* T1 reads x and writes y, T2 reads y and writes x: on keys of different shards, often. */
 static void skew(struct world *world, struct client *client, struct client_call *call) {
     unsigned pair = (unsigned)sim_random(world, world->plan.keys / 2) * 2;
@@ -292,6 +325,8 @@ const struct work work_ranges = {"ranges", ranges, NULL, false};
 const struct work work_declared = {"declared", declared, NULL, false};
 const struct work work_flicker = {"flicker", flicker, NULL, false};
 const struct work work_blink = {"blink", blink, NULL, false};
+const struct work work_wipe = {"wipe", wipe, NULL, false};
+const struct work work_shift = {"shift", shift, NULL, false};
 const struct work work_skew = {"write skew", skew, NULL, false};
 const struct work work_long = {"long", long_ones, NULL, false};
 const struct work work_append = {"list-append", appends, NULL, false};

@@ -131,6 +131,10 @@ static void set_ending(struct world *world, enum ending ending) {
     uint64_t moves = world->plan.calls_a_life * 12 + 1;
     world->crash_move = UINT64_MAX;
     world->fill_move = world->empty_move = UINT64_MAX;
+    world->cut_after_snapshot =
+        ending == END_CUT && world->plan.checkpoints && sim_one_in(world, 2);
+    if (world->cut_after_snapshot)
+        return;
     if (ending == END_KILLED || ending == END_CUT)
         world->crash_move = world->counts.moves + 1 + sim_random(world, moves);
     if (ending == END_CUT_IN_CALL)

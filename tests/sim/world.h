@@ -174,6 +174,7 @@ struct world {
     unsigned in_flight, left; /* calls out; calls that this life still makes */
     unsigned numbered;        /* calls ever made */
     bool draining;
+    bool cut_after_snapshot; /* power is about to fail when one has been published */
     uint64_t crash_move, fill_move, empty_move; /* moves at which something happens */
     struct buf error;
 };
@@ -194,6 +195,9 @@ uint64_t world_run(uint64_t seed, struct counts *counts);
 
 /* What a seed is about. */
 void plan_draw(struct world *world);
+/* Set: all clients of all seeds do this, with crashes and checkpoints. For bugs that need much of
+ * it. */
+extern const struct work *plan_focus;
 
 /* ---- life.c ---- */
 
@@ -237,8 +241,8 @@ void check_recovered(struct world *world, uint64_t lsn);
 /* ---- work_*.c ---- */
 
 extern const struct work work_points, work_ranges, work_declared, work_flicker, work_blink,
-    work_skew, work_long, work_append, work_kv_cas, work_kv_execute, work_kv_range, work_kv_hot,
-    work_kv_bank, work_lua_bank, work_lua_append, work_lua_mixed;
+    work_wipe, work_shift, work_skew, work_long, work_append, work_kv_cas, work_kv_execute,
+    work_kv_range, work_kv_hot, work_kv_bank, work_lua_bank, work_lua_append, work_lua_mixed;
 /* The name of a key of the common ones. */
 struct slice work_key(unsigned key, char bytes[8]);
 /* The Lua machines of a life, if its plan has work for them. After a crash they are left. */
