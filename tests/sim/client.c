@@ -216,6 +216,7 @@ static void judge(struct world *world, struct client_call *call) {
         judge_writer(world, call);
     else
         judge_reader(world, call);
+    witness_note(world, call, true);
     world->counts.committed += call->verdict == PROC_COMMIT;
     if (call->version > world->shown)
         world->shown = call->version;
@@ -263,6 +264,8 @@ void client_released(void *ctx, struct call *base) {
 
 void client_crash(struct world *world) {
     world->counts.unknown += world->in_flight;
+    for (const struct client_call *call = world->calls; call; call = call->next)
+        witness_note(world, call, false);
     world->calls = NULL;
     for (unsigned i = 0; i < SIM_CLIENTS_MAX; i++)
         world->clients[i].busy = false;

@@ -106,7 +106,7 @@ ssize_t __wrap_getrandom(void *bytes, size_t len, unsigned flags) {
 static struct wal_options log_options(struct world *world) {
     static const enum wal_durability modes[] = {
         WAL_ALWAYS, WAL_ALWAYS, WAL_ALWAYS, WAL_INTERVAL, WAL_MANUAL};
-    world->mode = modes[sim_random(world, 5)];
+    world->mode = world->plan.always ? WAL_ALWAYS : modes[sim_random(world, 5)];
     memcpy(world->dir, SIM_DIR, sizeof SIM_DIR);
     return (struct wal_options){.dir = world->dir,
         .segment_bytes = WAL_SEGMENT_BYTES_MIN + 8192 * sim_random(world, 3),

@@ -51,6 +51,7 @@ static void draw_works(struct world *world) {
 static void draw_faults(struct world *world) {
     struct plan *plan = &world->plan;
     plan->crashes = !sim_one_in(world, 4);
+    plan->always = sim_one_in(world, 3);
     plan->checkpoints = !sim_one_in(world, 3);
     plan->small_disk = sim_one_in(world, 8);
     plan->short_calls = sim_one_in(world, 6);
@@ -79,6 +80,7 @@ void plan_draw(struct world *world) {
     draw_works(world);
     if (plan_focus)
         focus(world);
+    witness_open(world);
     story("seed %llu: %u lives, %u clients, %u keys, first work %s",
         (unsigned long long)world->seed, plan->lives, plan->clients, plan->keys,
         world->clients[0].work->name);

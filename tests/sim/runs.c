@@ -104,17 +104,18 @@ static bool ended_well(pid_t child, int status, const struct shared *shared) {
 static void print_counts(const struct runs *runs, const struct counts *c, double seconds) {
     printf(
         "sim: %llu seeds%s: %llu transactions committed, %llu attempts lost, %llu calls refused, "
-        "%llu left unanswered, %llu tickets, %llu preemptions of scripts, %llu messages\n"
+        "%llu left unanswered, %llu tickets, %llu preemptions of scripts, %llu messages, %llu "
+        "transactions seen by the history checker too\n"
         "sim: %llu crashes (%llu power cuts, %llu while recovering), %llu restarts, %llu "
         "snapshots, %llu faults injected, %.1f s\n",
         (unsigned long long)(runs->last - runs->first + 1), runs->twice ? " twice" : "",
         (unsigned long long)c->committed, (unsigned long long)c->lost,
         (unsigned long long)c->refused, (unsigned long long)c->unknown,
         (unsigned long long)c->tickets, (unsigned long long)c->preempted,
-        (unsigned long long)c->messages, (unsigned long long)c->crashes,
-        (unsigned long long)c->cuts, (unsigned long long)c->recovery_crashes,
-        (unsigned long long)c->restarts, (unsigned long long)c->snapshots,
-        (unsigned long long)c->faults, seconds);
+        (unsigned long long)c->messages, (unsigned long long)c->witnessed,
+        (unsigned long long)c->crashes, (unsigned long long)c->cuts,
+        (unsigned long long)c->recovery_crashes, (unsigned long long)c->restarts,
+        (unsigned long long)c->snapshots, (unsigned long long)c->faults, seconds);
 }
 
 static double now_s(void) {

@@ -126,8 +126,8 @@ static void look_at_bank(struct world *world, struct client_call *call) {
         story_fail("call %u: the bank's total is %lld: %s", call->number, sum, body->data);
 }
 
-const struct work work_kv_cas = {"/v1/put", cas, NULL, false};
-const struct work work_kv_execute = {"/v1/execute", execute, NULL, false};
-const struct work work_kv_range = {"/v1/range", range, NULL, false};
-const struct work work_kv_hot = {"hot key", hot, NULL, false};
-const struct work work_kv_bank = {"/v1 bank", bank, look_at_bank, false};
+const struct work work_kv_cas = {"/v1/put", cas, NULL, false, false};
+const struct work work_kv_execute = {"/v1/execute", execute, NULL, false, false};
+const struct work work_kv_range = {"/v1/range", range, NULL, false, false};
+const struct work work_kv_hot = {"hot key", hot, NULL, false, false};
+const struct work work_kv_bank = {"/v1 bank", bank, look_at_bank, false, false};

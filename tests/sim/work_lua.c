@@ -128,6 +128,6 @@ static void look(struct world *world, struct client_call *call) {
         story_fail("call %u: status %d", call->number, call->call.reply.status);
 }
 
-const struct work work_lua_bank = {"Lua bank", bank, look, true};
-const struct work work_lua_append = {"Lua list-append", lists, look, true};
-const struct work work_lua_mixed = {"Lua mixed", mixed, NULL, true};
+const struct work work_lua_bank = {"Lua bank", bank, look, true, false};
+const struct work work_lua_append = {"Lua list-append", lists, look, true, false};
+const struct work work_lua_mixed = {"Lua mixed", mixed, NULL, true, false};

@@ -320,13 +320,13 @@ static void appends(struct world *world, struct client *client, struct client_ca
             .key = (unsigned)sim_random(world, world->plan.keys)};
 }
 
-const struct work work_points = {"points", points, NULL, false};
-const struct work work_ranges = {"ranges", ranges, NULL, false};
-const struct work work_declared = {"declared", declared, NULL, false};
-const struct work work_flicker = {"flicker", flicker, NULL, false};
-const struct work work_blink = {"blink", blink, NULL, false};
-const struct work work_wipe = {"wipe", wipe, NULL, false};
-const struct work work_shift = {"shift", shift, NULL, false};
-const struct work work_skew = {"write skew", skew, NULL, false};
-const struct work work_long = {"long", long_ones, NULL, false};
-const struct work work_append = {"list-append", appends, NULL, false};
+const struct work work_points = {"points", points, NULL, false, true};
+const struct work work_ranges = {"ranges", ranges, NULL, false, true};
+const struct work work_declared = {"declared", declared, NULL, false, true};
+const struct work work_flicker = {"flicker", flicker, NULL, false, true};
+const struct work work_blink = {"blink", blink, NULL, false, true};
+const struct work work_wipe = {"wipe", wipe, NULL, false, true};
+const struct work work_shift = {"shift", shift, NULL, false, true};
+const struct work work_skew = {"write skew", skew, NULL, false, true};
+const struct work work_long = {"long", long_ones, NULL, false, true};
+const struct work work_append = {"list-append", appends, NULL, false, true};

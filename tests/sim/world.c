@@ -206,6 +206,7 @@ uint64_t world_run(uint64_t seed, struct counts *counts) {
         live(world, i + 1 == world->plan.lives);
     world->plan.calls_a_life = 0;
     live(world, true);
+    witness_close(world);
     add(counts, &world->counts);
     past_free(&world->past);
     buf_free(&world->error);

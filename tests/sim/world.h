@@ -7,6 +7,7 @@
  *   checkpoint.c  snapshots, step by step
  *   client.c      clients, their calls, and the verdict on each reply
  *   check.c       what must hold at every step, and of a recovered state
+ *   witness.c     the history checker's opinion on all replies
  *   work_*.c      what clients ask for
  *
  * Ownership: the world owns all of it. A crash drops a life's memory as a process's end would: what
@@ -32,6 +33,7 @@
 struct world;
 struct client;
 struct client_call;
+struct history; /* tests/history/history.h */
 
 /* A kind of work. Each client does one. */
 struct work {
@@ -41,6 +43,7 @@ struct work {
     /* Looks at the reply of a call that is released; NULL: the trace says all. */
     void (*look)(struct world *world, struct client_call *call);
     bool lua;
+    bool once; /* writes each value once, so that a read tells whose it saw */
 };
 
 #define STEPS_MAX 40u
@@ -103,6 +106,7 @@ struct plan {
     unsigned slow_shard;                              /* its messages wait; UINT_MAX: none */
     unsigned memory_percent, check_every;
     bool checkpoints, crashes, disk_faults, short_calls, small_disk, lua, think;
+    bool always; /* the durability, in all lives */
     size_t txn_bytes_max;
     const struct work *works[SIM_CLIENTS_MAX];
 };
@@ -114,7 +118,7 @@ struct channel {
 
 struct counts {
     uint64_t committed, lost, crashes, cuts, restarts, faults, messages, moves, snapshots, released,
-        unknown, recovery_crashes, preempted, refused, tickets;
+        unknown, recovery_crashes, preempted, refused, tickets, witnessed;
 };
 
 enum round_state {
@@ -146,6 +150,7 @@ struct world {
     struct sim_disk *disk;
     struct past past;
     struct client clients[SIM_CLIENTS_MAX];
+    struct history *witness; /* NULL: it takes no part */
 
     /* ---- what the outside knows ---- */
     uint64_t required;     /* LSN: what was acknowledged up to here must survive */
@@ -227,6 +232,14 @@ void client_committed(void *ctx, struct call *call);
 void client_released(void *ctx, struct call *call);
 /* The process is gone: nobody will ever be told. */
 void client_crash(struct world *world);
+
+/* ---- witness.c ---- */
+
+void witness_open(struct world *world);
+/* A call that was answered, or never will be. */
+void witness_note(struct world *world, const struct client_call *call, bool answered);
+/* Fails if the checker finds an anomaly. */
+void witness_close(struct world *world);
 
 /* ---- check.c ---- */
 
