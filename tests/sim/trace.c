@@ -347,7 +347,7 @@ static bool range_holds(
         key = next_key(&keys, key);
         if (!key.data)
             break;
-        struct past_version version;
+        struct past_version version = {0};
         if (!expected(trace, at, past_find(past, key), key, lsn, &version))
             continue;
         if (taken == op->count ||
