@@ -7,6 +7,9 @@
 
 #include "core/clock.h"
 
+/* From a call's submission to its release; most take some dozens, the longest some 10,000. */
+#define CALL_MOVES_MAX 100000u
+
 /* ---- the trace around a procedure ---- */
 
 static struct client_call *call_of(struct call *call) {
@@ -244,6 +247,9 @@ void client_released(void *ctx, struct call *base) {
     call->released = true;
     story("client %u: call %u is answered: %s, LSN %llu, after %u losses", call->client->number,
         call->number, status_text(base->outcome), (unsigned long long)call->version, base->losses);
+    if (world->counts.moves - call->since_move > CALL_MOVES_MAX)
+        story_fail("call %u took %llu moves", call->number,
+            (unsigned long long)(world->counts.moves - call->since_move));
     world->counts.lost += base->losses;
     world->counts.released++;
     judge(world, call);
