@@ -139,7 +139,7 @@ bool client_step(struct world *world) {
     client->turn++;
     world->left--;
     client->work->next(world, client, call);
-    call->impatient = call->impatient || (world->plan.think && sim_one_in(world, 8));
+    call->impatient = call->impatient || (world->plan.impatience && sim_one_in(world, 8));
     submit(world, call);
     return true;
 }

@@ -56,7 +56,7 @@ static void draw_faults(struct world *world) {
     plan->small_disk = sim_one_in(world, 8);
     plan->short_calls = sim_one_in(world, 6);
     plan->memory_percent = sim_one_in(world, 8) ? 3 : 0;
-    plan->think = sim_one_in(world, 5);
+    plan->impatience = sim_one_in(world, 5);
     plan->txn_bytes_max = sim_one_in(world, 16) ? 2000 : 0;
     sim_disk_shorten(world->disk, plan->short_calls);
 }

@@ -87,7 +87,7 @@ struct client_call {
     struct step steps[STEPS_MAX];
     unsigned step_count, at, taken;
     struct txn_range *range;
-    bool declares, rolls_back, fails, never_waits, replaced;
+    bool rolls_back, fails, never_waits, replaced;
     struct client_call *next; /* all of a life */
 };
 
@@ -95,20 +95,21 @@ struct client {
     unsigned number, home, turn;
     const struct work *work;
     bool busy, pipelines;
-    uint64_t ready_move;
 };
 
+/* What a seed is about. */
 struct plan {
     unsigned lives, clients, calls_a_life;
     unsigned keys;
     uint64_t tick_ns;                                 /* time between moves, at most */
     unsigned log_weight, deliver_weight, turn_weight; /* of moves */
     unsigned slow_shard;                              /* its messages wait; UINT_MAX: none */
-    unsigned memory_percent, check_every;
-    bool checkpoints, crashes, disk_faults, short_calls, small_disk, lua, think;
-    bool always; /* the durability, in all lives */
+    unsigned memory_percent; /* of moves in which shards have next to no memory */
+    unsigned check_every;    /* moves, between checks of the invariants */
+    bool checkpoints, crashes, short_calls, small_disk, lua;
+    bool impatience; /* some calls have little time */
+    bool always;     /* the durability, in all lives */
     size_t txn_bytes_max;
-    const struct work *works[SIM_CLIENTS_MAX];
 };
 
 struct channel {
