@@ -4,7 +4,8 @@
 #   sh tests/run.sh              release build, all tests
 #   sh tests/run.sh asan         another preset of CMakePresets.json: dev, asan, tsan
 #   sh tests/run.sh lint         clang-format, clang-tidy and cppcheck over the sources
-#   sh tests/run.sh --ci         release, asan, tsan and lint, one after the other
+#   sh tests/run.sh fuzz         the fuzz targets with clang, a minute each (tests/fuzz/README.md)
+#   sh tests/run.sh --ci         release, asan, tsan, lint and fuzz, one after the other
 #   sh tests/run.sh --long N ... before any of these: N times the seeds, repetitions and durations
 #
 # Missing Debian packages are installed first. Each preset builds into build-<preset>. The output closes
@@ -13,7 +14,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 usage() {
-    echo "usage: sh tests/run.sh [--long N] [release|dev|asan|tsan|lint|--ci]" >&2
+    echo "usage: sh tests/run.sh [--long N] [release|dev|asan|tsan|lint|fuzz|--ci]" >&2
     exit 2
 }
 if [ "${1-}" = --long ]; then
@@ -29,10 +30,10 @@ fi
 if [ $# -gt 1 ]; then usage; fi
 ci=""
 case "${1-release}" in
-release | dev | asan | tsan | lint) presets=${1-release} ;;
+release | dev | asan | tsan | lint | fuzz) presets=${1-release} ;;
 --ci)
     ci=yes
-    presets="release asan tsan lint"
+    presets="release asan tsan lint fuzz"
     ;;
 *) usage ;;
 esac
@@ -98,6 +99,9 @@ for preset in $presets; do
     started=$(date +%s)
     if [ "$preset" = lint ]; then
         run_lint || failed="$failed lint"
+    elif [ "$preset" = fuzz ]; then
+        rm -f build-fuzz/fuzz-*.line
+        sh tests/fuzz/run.sh || failed="$failed fuzz"
     else
         run_tests "$preset" || failed="$failed $preset"
     fi
@@ -112,6 +116,9 @@ case "$presets" in *" "*)
         echo "== $preset"
         if [ "$preset" = lint ]; then
             case "$failed" in *" lint"*) echo "failed" ;; *) echo "passed" ;; esac
+        elif [ "$preset" = fuzz ]; then
+            cat build-fuzz/fuzz-*.line 2>/dev/null || echo "did not build"
+            case "$failed" in *" fuzz"*) echo "failed" ;; *) echo "passed" ;; esac
         elif [ -f "build-$preset/ctest.log" ]; then
             sed -n '/tests passed/,$p' "build-$preset/ctest.log"
         else

@@ -13,7 +13,6 @@
 #include "tests/support/diag_catch.h"
 #include "tests/support/sim_disk.h"
 #include <stdio.h>
-#include <stdlib.h>
 
 #define DIR "/data"
 #define SALT 42u
@@ -205,8 +204,6 @@ static struct wal *open_log(struct story *story) {
     buf_init(&story->text, SIZE_MAX);
     story->lsn = 0;
     enum status status = wal_open(&build.options, &replay, &wal, &error);
-    if (getenv("FUZZ_TALK"))
-        fprintf(stderr, "%d %.*s\n", (int)status, (int)error.len, error.len ? error.data : "");
     FUZZ_CHECK((status == ST_OK) == (wal != NULL));
     FUZZ_CHECK(status == ST_OK || ((status == ST_CORRUPT || status == ST_INVALID) && error.len));
     buf_free(&error);
