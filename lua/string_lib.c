@@ -44,12 +44,10 @@ static int lib_rep(lua_State *L) {
 #define NUMERAL_BYTES_MAX ((size_t)4096)
 #define TEXT_FORMAT_BYTES_MAX ((size_t)64 << 10)
 
-/* Calls the library's function, upvalue 1, with what is on the stack. */
+/* Goes on as the library's function, upvalue 1 (it has none itself), in the same frame: so its
+ * errors name the function and the place of the call. */
 static int call_original(lua_State *L) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
 /* Counts the texts among the arguments as work: about a nanosecond a byte. */
@@ -153,10 +151,7 @@ static int lib_format(lua_State *L) {
         script_push_text(L, arg);
         lua_replace(L, arg);
     }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, count, 1);
-    return 1;
+    return call_original(L);
 }
 
 /* Puts function in front of one of the library on top of the stack. */

@@ -65,9 +65,12 @@ static int finish(lua_State *L, int status, lua_KContext ctx) {
 }
 
 /* Calls the library's function (upvalue 1), or the one in Lua (upvalue 2), with what is on the
- * stack. */
+ * stack. The library's goes on in the same frame, so that its errors name it and the place of the
+ * call; none of them waits. */
 static int call(lua_State *L, bool library) {
-    lua_pushvalue(L, lua_upvalueindex(library ? 1 : 2));
+    if (library)
+        return lua_tocfunction(L, lua_upvalueindex(1))(L);
+    lua_pushvalue(L, lua_upvalueindex(2));
     lua_insert(L, 1);
     lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, finish);
     return finish(L, LUA_OK, 0);

@@ -293,6 +293,20 @@ class Sandbox(LuaCase):
                        "getmetatable('').__index = {}", "getmetatable('').__index.x = 1", "json.null = 1"):
             self.assertFails(source)
 
+    def test_errors_of_the_libraries_tell_function_and_place(self):
+        for call, text in (("string.format('%d', 3.5)", "bad argument #2 to 'format' (number has no integer representation)"),
+                           ("('%s'):format()", "bad argument #1 to 'format' (no value)"),
+                           ("string.upper({})", "bad argument #1 to 'upper' (string expected, got table)"),
+                           ("string.unpack('i4', '')", "bad argument #2 to 'unpack' (data string too short)"),
+                           ("table.concat({{}})", "invalid value (at index 1) in table for 'concat'"),
+                           ("table.insert({1}, 5, 1)", "bad argument #2 to 'insert' (position out of bounds)"),
+                           ("table.insert({1}, 1, 2, 3)", "wrong number of arguments to 'insert'"),
+                           ("table.unpack({}, 1, 1e7)", "too many results to unpack"),
+                           ("os.date('%E')", "bad argument #1 to 'date' (invalid conversion specifier '%E')"),
+                           ("tonumber('1', 99)", "bad argument #2 to 'tonumber' (base out of range)")):
+            source = "local ok, text = pcall(function()\n local x = %s end) return 200, text:match(':(2: .*)')" % call
+            self.assertIn(self.value(source), ("2: " + text, "2: " + text.replace("(at index 1)", "(table) at index 1")), call)
+
     def test_there_are_no_addresses(self):
         for text in ("tostring(print)", "tostring({})", "tostring(coroutine.create(print))", "tostring(json.null)",
                      "string.format('%s%s', {}, print)", "tostring(select(2, pcall(error, {})))"):
