@@ -138,9 +138,11 @@ static int lib_route(lua_State *L) {
     }
     luaL_checktype(L, function, LUA_TFUNCTION);
     if (script_vm_of(L)->app->learning) {
-        lua_Debug where = {.currentline = 0};
-        if (lua_getstack(L, 1, &where))
+        lua_Debug where = {.currentline = -1};
+        /* pcall(route, ...) has a function in C in between */
+        for (int level = 1; where.currentline < 0 && lua_getstack(L, level, &where); level++)
             lua_getinfo(L, "Sl", &where);
+        where.currentline = where.currentline < 0 ? 0 : where.currentline;
         learn_route(L, pattern, kind, methods, &where);
     } else {
         keep_handler(L, pattern, kind, methods, function);

@@ -85,18 +85,27 @@ static const char *check_pattern(struct script_route *route) {
     return NULL;
 }
 
-/* Splits "GET, POST"; the caller has checked the names. */
-static bool note_methods(struct script_route *route) {
+static bool lists(const struct script_route *route, struct slice method) {
+    for (unsigned i = 0; i < route->method_count; i++)
+        if (slice_equal(route->method[i], method))
+            return true;
+    return false;
+}
+
+/* Splits "GET, POST", the names of which the caller has checked; NULL or what is wrong. */
+static const char *note_methods(struct script_route *route) {
     char *at = route->methods;
     while (*at) {
+        struct slice method = slice_of(at, strcspn(at, ","));
+        if (lists(route, method))
+            return "a method is there twice";
         if (route->method_count == ROUTE_METHODS_MAX)
-            return false;
-        size_t len = strcspn(at, ",");
-        route->method[route->method_count++] = slice_of(at, len);
-        at += len;
+            return "too many methods";
+        route->method[route->method_count++] = method;
+        at += method.len;
         at += strspn(at, ", ");
     }
-    return true;
+    return NULL;
 }
 
 /* The index among the node's children where part is or belongs. */
@@ -163,13 +172,6 @@ static struct route_node *node_find(const struct route_table *table, const char 
         node = there ? &node->children[at] : NULL;
     }
     return node;
-}
-
-static bool lists(const struct script_route *route, struct slice method) {
-    for (unsigned i = 0; i < route->method_count; i++)
-        if (slice_equal(route->method[i], method))
-            return true;
-    return false;
 }
 
 static bool takes(const struct script_route *route, struct slice method) {
@@ -254,7 +256,7 @@ static enum status hang(struct route_table *table, struct script_route *route) {
 enum status route_add(struct route_table *table, struct slice pattern, enum route_kind kind,
     struct slice methods, struct slice file, unsigned line, const struct script_route **other,
     const char **why) {
-    *why = "a name has no zero byte";
+    *why = pattern.len ? "a name has no zero byte" : "a name is not empty";
     if (pattern.len == 0 || memchr(pattern.data, '\0', pattern.len))
         return ST_INVALID;
     struct script_route *route = route_create(pattern, kind, methods, file, line);
@@ -263,8 +265,7 @@ enum status route_add(struct route_table *table, struct slice pattern, enum rout
     enum status status = ST_INVALID;
     if ((*why = check_pattern(route)) != NULL)
         goto free_route;
-    *why = "too many methods";
-    if (!note_methods(route))
+    if ((*why = note_methods(route)) != NULL)
         goto free_route;
     status = ST_EXISTS;
     if ((*other = find_clash(table, route)) != NULL)
