@@ -169,6 +169,17 @@ static int lib_on(lua_State *L) {
 
 /* ---- files ---- */
 
+/* The code of a file: as the lua command has it, a byte order mark in front does not count and
+ * neither does a first line that begins with '#'. Its line end stays, for the numbers of lines. */
+static struct slice code_of(const struct script_source *source) {
+    struct slice code = slice_of(source->text, source->len);
+    size_t skip = code.len >= 3 && memcmp(code.data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    if (skip < code.len && code.data[skip] == '#')
+        while (skip < code.len && code.data[skip] != '\n')
+            skip++;
+    return slice_of(code.data + skip, code.len - skip);
+}
+
 /* Pushes the function of a file below the application's folder, which errors tell if it is given.
  */
 static void push_file(lua_State *L, const char *folder, const char *name) {
@@ -180,8 +191,9 @@ static void push_file(lua_State *L, const char *folder, const char *name) {
     if (status != ST_OK)
         luaL_error(L, "%s%s: %s", folder, name,
             status == ST_IO ? "cannot be read as a file" : status_text(status));
+    struct slice code = code_of(source);
     lua_pushfstring(L, "@%s", name);
-    int result = luaL_loadbufferx(L, source->text, source->len, lua_tostring(L, -1), "t");
+    int result = luaL_loadbufferx(L, code.data, code.len, lua_tostring(L, -1), "t");
     lua_remove(L, -2);
     if (result != LUA_OK)
         lua_error(L);

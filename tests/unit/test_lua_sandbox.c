@@ -239,6 +239,13 @@ static void loading(void **state) {
             "app.lua:2: route 'a/:y' for this method is there already: 'a/:x' at app.lua:1"},
         {"route('/a', 'json', print)",
             "app.lua:1: route '/a': a name neither begins nor ends with '/' and has no empty part"},
+        {"#!/usr/bin/env concave\nerror('two')", "app.lua:2: two"},
+        {"\xEF\xBB\xBF"
+         "error('one')",
+            "app.lua:1: one"},
+        {"\xEF\xBB\xBF#\r\n\nerror('three')", "app.lua:3: three"},
+        {"\n#", "app.lua:2: unexpected symbol near '#'"},
+        {"\xEF\xBB", "app.lua:1: unexpected symbol near '<\\239>'"},
         {"route('', 'json', print)", "app.lua:1: route '': a name is not empty"},
         {"route('a', 'json', {method = {'GET', 'POST', 'get'}}, print)",
             "app.lua:1: route 'a': a method is there twice"},
