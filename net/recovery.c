@@ -13,6 +13,9 @@
 
 /* Calls in flight on a shard; past it requests are answered 503. */
 #define CALLS_MAX 32768u
+/* Steps may be large, a page of 8 MiB or a slice of a handler: the 256 of a turn would keep sockets
+ * and messages waiting, and all their replies in memory. */
+#define TURN_NS_MAX (2 * NS_PER_MS)
 /* Between two looks for a signal, keys and operations; between two lines of progress, time. */
 #define OPERATIONS_PER_LOOK 4096u
 #define PROGRESS_NS (NS_PER_S + NS_PER_S / 20)
@@ -61,6 +64,7 @@ static enum status make_shard(
         .value_bytes_max = options->value_bytes_max,
         .memory_max = options->memory_max,
         .calls_max = CALLS_MAX,
+        .turn_ns_max = TURN_NS_MAX,
         .peers = server->peers,
         .env =
             {

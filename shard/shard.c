@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "core/hash.h"
 #include "core/mutant.h"
 #include "shard/coordinator.h"
@@ -307,6 +308,8 @@ static void fire_timers(struct shard *shard) {
 /* Only those that were ready when it began: a preempted handler waits for the next turn. */
 static void run_ready(struct shard *shard) {
     struct txn **last = shard->ready.end;
+    uint64_t turn_ns_max = shard->options.turn_ns_max;
+    uint64_t started_ns = turn_ns_max ? clock_monotonic_ns() : 0;
     for (unsigned steps = 0; shard->ready.first && steps < STEPS_PER_TURN_MAX; steps++) {
         struct txn *txn = shard->ready.first;
         bool was_last = &txn->next == last;
@@ -314,7 +317,7 @@ static void run_ready(struct shard *shard) {
         if (!shard->ready.first)
             shard->ready.end = &shard->ready.first;
         coordinator_run(txn);
-        if (was_last)
+        if (was_last || (turn_ns_max && clock_monotonic_ns() - started_ns >= turn_ns_max))
             return;
     }
 }

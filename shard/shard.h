@@ -43,9 +43,10 @@ struct shard_options {
     uint64_t random_seed; /* of back-off and treap priorities */
     size_t key_bytes_max;
     size_t value_bytes_max;
-    size_t memory_max;         /* bytes of keys and values over all shards; 0 = none */
-    size_t txn_bytes_max;      /* copies that one transaction may hold; 0 = 256 MiB */
-    unsigned calls_max;        /* in flight on a shard; past it ST_BUSY */
+    size_t memory_max;    /* bytes of keys and values over all shards; 0 = none */
+    size_t txn_bytes_max; /* copies that one transaction may hold; 0 = 256 MiB */
+    unsigned calls_max;   /* in flight on a shard; past it ST_BUSY */
+    uint64_t turn_ns_max; /* after which a turn begins no further step; 0 = their number decides */
     struct shard_peers *peers; /* what shards may see of each other without a message */
     struct shard_env env;
 };
