@@ -62,6 +62,7 @@ void conn_close(struct conn *conn) {
     loop_fd_stop(&conn->watch);
     close(conn->fd);
     wheel_cancel(&worker->wheel, &conn->deadline);
+    conn_not_stalled(conn);
     if (conn->reading)
         exchange_give(&worker->pool, conn->reading);
     for (struct exchange *exchange = conn->first, *next; exchange; exchange = next) {
@@ -78,6 +79,8 @@ void conn_close(struct conn *conn) {
     conn->reading = conn->first = conn->start = conn->running = NULL;
     buf_free(&conn->in);
     buf_free(&conn->out);
+    conn->held_bytes = 0;
+    conn_count_output(conn);
     worker_remove_conn(worker, conn);
     worker_mark_dirty(worker, conn); /* to be freed */
 }
@@ -219,8 +222,10 @@ void conn_pump(struct conn *conn, uint64_t now_ns) {
             break;
         conn_take_kept(conn, now_ns);
     }
-    if (!conn->closed)
-        settle(conn, now_ns);
+    if (conn->closed)
+        return;
+    conn_count_output(conn);
+    settle(conn, now_ns);
 }
 
 void conn_expired(struct conn *conn, uint64_t now_ns) {

@@ -13,7 +13,9 @@
  * its way (RFC 9112 9.6)
  *
  * Bounds: requests in flight, bytes of input kept, bytes of replies held; at one of them reading
- * stops until there is room. Every wait for the client has a deadline. Ownership: a connection
+ * stops until there is room. All connections of a worker together have a bound on the replies they
+ * hold (worker_shed): past it, those whose clients have read nothing for the longest are closed.
+ * Every wait for the client has a deadline. Ownership: a connection
  * belongs to its worker, which frees it at the end of the turn in which it was closed. Threads: the
  * worker's. Errors: a connection that fails is closed; its running calls run on and are dropped
  * when they end. Files: conn.c (life, queue, deadlines), conn_in.c (bytes to exchanges), conn_out.c
@@ -33,6 +35,9 @@ struct worker;
 #define CONN_PIPELINE_MAX 64u            /* requests in flight */
 #define CONN_READ_BYTES (64u << 10)      /* most that one read takes */
 #define CONN_OUTPUT_BYTES_MAX (1u << 20) /* replies held, past which no request is started */
+/* What the kernel may hold of our replies beyond what is on its way: without a bound of ours it
+ * takes up to 4 MiB for each client that does not read. Enough for a round of the loop. */
+#define CONN_UNSENT_BYTES_MAX (128u << 10)
 #define CONN_LINGER_NS (3 * NS_PER_S)
 #define CONN_LINGER_DRAIN_NS (200 * NS_PER_MS) /* while the server waits for it, to end */
 #define CONN_LINGER_BYTES_MAX (64u << 20)
@@ -83,9 +88,11 @@ struct conn {
     /* ---- conn_out.c ---- */
     struct buf out; /* what the socket did not take, from out_at */
     size_t out_at;
-    uint64_t held_bytes;  /* of replies committed and not written into out */
-    uint64_t progress_ns; /* when the socket last took something */
-    bool closing;         /* the last reply is written */
+    uint64_t held_bytes;                       /* of replies committed and not written into out */
+    uint64_t progress_ns;                      /* when the socket last took something */
+    bool closing;                              /* the last reply is written */
+    uint64_t output_counted;                   /* what of it the worker's output_bytes_held has */
+    struct conn *stalled_next, **stalled_link; /* link: NULL unless the socket is full */
 
     size_t remote_len;
     char remote[INET6_ADDRSTRLEN + 10];
@@ -130,5 +137,9 @@ void conn_writable(void *ctx);
 void conn_send(struct conn *conn, uint64_t now_ns);
 /* conn_out.c: reply bytes not yet taken by the socket. */
 uint64_t conn_output_bytes(const struct conn *conn);
+/* conn_out.c: tells the worker how much output the connection holds. */
+void conn_count_output(struct conn *conn);
+/* conn_out.c: the socket is not full, or nobody's business any more. */
+void conn_not_stalled(struct conn *conn);
 
 #endif

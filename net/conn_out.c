@@ -14,6 +14,33 @@ uint64_t conn_output_bytes(const struct conn *conn) {
     return conn->held_bytes + (conn->out.len - conn->out_at);
 }
 
+void conn_count_output(struct conn *conn) {
+    uint64_t bytes = conn->held_bytes + conn->out.cap; /* what is sent is not given back singly */
+    conn->worker->output_bytes_held += bytes - conn->output_counted;
+    conn->output_counted = bytes;
+}
+
+void conn_not_stalled(struct conn *conn) {
+    if (!conn->stalled_link)
+        return;
+    *conn->stalled_link = conn->stalled_next;
+    if (conn->stalled_next)
+        conn->stalled_next->stalled_link = conn->stalled_link;
+    else
+        conn->worker->stalled_end = conn->stalled_link;
+    conn->stalled_link = NULL;
+}
+
+/* The socket is full, from now on: to the end of the list, whose front has waited longest. */
+static void is_stalled(struct conn *conn) {
+    struct worker *worker = conn->worker;
+    conn_not_stalled(conn);
+    conn->stalled_next = NULL;
+    conn->stalled_link = worker->stalled_end;
+    *worker->stalled_end = conn;
+    worker->stalled_end = &conn->stalled_next;
+}
+
 /* True if something of its reply is there to be written. */
 static bool may_leave(const struct exchange *exchange) {
     return exchange->state == EXCHANGE_READY ||
@@ -131,6 +158,8 @@ void conn_send(struct conn *conn, uint64_t now_ns) {
         buf_append(&conn->out, out->data + sent, out->len - (size_t)sent);
         if (!buf_ok(&conn->out))
             conn_close(conn);
+        else
+            is_stalled(conn);
         return;
     }
     ask_for_more(conn);
@@ -152,7 +181,10 @@ void conn_writable(void *ctx) {
     if (conn->out_at == conn->out.len) {
         buf_reset(&conn->out, 0);
         conn->out_at = 0;
+        conn_not_stalled(conn);
         after_last_byte(conn, now_ns);
+    } else if (sent > 0) {
+        is_stalled(conn); /* anew */
     }
     conn_pump(conn, now_ns);
 }

@@ -96,6 +96,8 @@ static void take(struct listener *listener, int fd, const struct sockaddr_storag
     int on = 1;
     /* Replies are written whole: holding back small ones (Nagle) only delays them. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    int unsent = CONN_UNSENT_BYTES_MAX;
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
     unsigned connections = atomic_load_explicit(&server->connections, memory_order_relaxed);
     if (connections >= server->connections_max) {
         refuse(listener, fd, address, connections);

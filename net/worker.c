@@ -18,6 +18,8 @@
 /* Request bodies that a worker holds at once, but at least a few of the largest. */
 #define BODY_BYTES_HELD_MAX (256u << 20)
 #define BODIES_HELD_MIN 4u
+/* Replies that its connections hold at once because clients do not read them. */
+#define OUTPUT_BYTES_HELD_MAX (256u << 20)
 /* The VM's memory is looked at this often. */
 #define LUA_MEASURE_NS (200 * NS_PER_MS)
 
@@ -57,6 +59,7 @@ struct worker *worker_create(struct server *server, unsigned index) {
     worker->index = index;
     worker->timer_ns = UINT64_MAX;
     worker->dirty_end = &worker->dirty;
+    worker->stalled_end = &worker->stalled;
     worker->body_bytes_held_max = BODY_BYTES_HELD_MAX;
     if (worker->body_bytes_held_max < BODIES_HELD_MIN * options->body_bytes_max)
         worker->body_bytes_held_max = BODIES_HELD_MIN * options->body_bytes_max;
@@ -333,6 +336,11 @@ void worker_mark_dirty(struct worker *worker, struct conn *conn) {
     worker->dirty_end = &conn->next_dirty;
 }
 
+void worker_shed(struct worker *worker) {
+    while (worker->output_bytes_held > OUTPUT_BYTES_HELD_MAX && worker->stalled)
+        conn_close(worker->stalled);
+}
+
 /* Pumps the connections on which something has happened. */
 static void pump(struct worker *worker) {
     struct conn *conn = worker->dirty;
@@ -348,6 +356,7 @@ static void pump(struct worker *worker) {
             conn_free(conn);
         else
             conn_pump(conn, now_ns);
+        worker_shed(worker);
         conn = next;
     }
 }

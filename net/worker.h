@@ -80,10 +80,12 @@ struct worker {
     struct wheel wheel;
     struct exchange_pool pool;
     uint64_t body_bytes_held_max;
-    struct exchange *flushing;      /* waiting for a sync: /v1/admin/flush */
-    struct exchange *checkpointing; /* waiting for a snapshot: /v1/admin/checkpoint */
-    struct route_counts *counts;    /* by label, CALL_LABELS_MAX */
-    unsigned files_out;             /* exchanges that the file thread has */
+    uint64_t output_bytes_held;          /* replies of all connections, sent in part or not */
+    struct conn *stalled, **stalled_end; /* whose sockets are full, the longest first */
+    struct exchange *flushing;           /* waiting for a sync: /v1/admin/flush */
+    struct exchange *checkpointing;      /* waiting for a snapshot: /v1/admin/checkpoint */
+    struct route_counts *counts;         /* by label, CALL_LABELS_MAX */
+    unsigned files_out;                  /* exchanges that the file thread has */
     stats_id mailbox_depth, lua_memory;
     uint64_t lua_measured_ns;
     uint64_t date_second;
@@ -130,6 +132,8 @@ void worker_add_conn(struct worker *worker, struct conn *conn);
 void worker_remove_conn(struct worker *worker, struct conn *conn);
 /* The connection is pumped, or freed if it is closed, at the end of the turn. */
 void worker_mark_dirty(struct worker *worker, struct conn *conn);
+/* Closes connections whose clients do not read while replies that wait are too many together. */
+void worker_shed(struct worker *worker);
 /* Counts a reply that is being sent. */
 void worker_count(struct worker *worker, const struct exchange *exchange, uint64_t now_ns);
 /* The value of the Date field, made once a second. */
