@@ -100,6 +100,7 @@ void conn_enqueue(struct conn *conn, struct exchange *exchange) {
     if (!conn->start)
         conn->start = exchange;
     conn->queued++;
+    conn->queued_bytes += exchange_input_bytes(exchange);
     conn->reading = NULL;
     if (conn->worker->draining)
         exchange->keep_alive = false;

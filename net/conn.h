@@ -32,9 +32,10 @@
 
 struct worker;
 
-#define CONN_PIPELINE_MAX 64u            /* requests in flight */
-#define CONN_READ_BYTES (64u << 10)      /* most that one read takes */
-#define CONN_OUTPUT_BYTES_MAX (1u << 20) /* replies held, past which no request is started */
+#define CONN_PIPELINE_MAX 64u               /* requests in flight */
+#define CONN_PIPELINE_BYTES_MAX (64u << 10) /* of requests in flight, past which none is taken */
+#define CONN_READ_BYTES (64u << 10)         /* most that one read takes */
+#define CONN_OUTPUT_BYTES_MAX (1u << 20)    /* replies held, past which no request is started */
 /* What the kernel may hold of our replies beyond what is on its way: without a bound of ours it
  * takes up to 4 MiB for each client that does not read. Enough for a round of the loop. */
 #define CONN_UNSENT_BYTES_MAX (128u << 10)
@@ -84,6 +85,7 @@ struct conn {
     struct exchange *start;   /* the first that is not started */
     struct exchange *running; /* started and not committed */
     unsigned queued;
+    uint64_t queued_bytes; /* their heads and bodies */
 
     /* ---- conn_out.c ---- */
     struct buf out; /* what the socket did not take, from out_at */

@@ -9,6 +9,7 @@ bool conn_may_take(const struct conn *conn) {
     if (conn->input == CONN_BODY)
         return true; /* the request is admitted, its body bounded */
     return conn->input == CONN_HEAD && conn->queued < CONN_PIPELINE_MAX &&
+           conn->queued_bytes < CONN_PIPELINE_BYTES_MAX &&
            conn_output_bytes(conn) < CONN_OUTPUT_BYTES_MAX;
 }
 

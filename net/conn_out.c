@@ -85,6 +85,7 @@ static void take_first(struct conn *conn, uint64_t now_ns) {
         conn->closing = true;
     conn->held_bytes -= exchange->held_bytes;
     conn->queued--;
+    conn->queued_bytes -= exchange_input_bytes(exchange);
     conn->first = exchange->next;
     if (!conn->first)
         conn->end = &conn->first;

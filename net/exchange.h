@@ -90,6 +90,12 @@ struct exchange *exchange_take(struct exchange_pool *pool);
 /* Takes it back; its call is with nobody. Releases the procedure's input. */
 void exchange_give(struct exchange_pool *pool, struct exchange *exchange);
 
+/* What the request itself takes: its head, as copied, and its body. Stays what it is from the
+ * moment it is queued. */
+static inline uint64_t exchange_input_bytes(const struct exchange *exchange) {
+    return exchange->storage.len + exchange->body.len;
+}
+
 /* Copies a parsed head of len bytes at data, and the client's address, into the exchange. */
 MUST_USE enum status exchange_set_head(struct exchange *exchange, const struct http_head *head,
     const char *data, size_t len, struct slice remote);
