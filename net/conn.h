@@ -35,7 +35,10 @@ struct worker;
 #define CONN_PIPELINE_MAX 64u               /* requests in flight */
 #define CONN_PIPELINE_BYTES_MAX (64u << 10) /* of requests in flight, past which none is taken */
 #define CONN_READ_BYTES (64u << 10)         /* most that one read takes */
-#define CONN_OUTPUT_BYTES_MAX (1u << 20)    /* replies held, past which no request is started */
+/* A body of up to this many bytes is taken in even if larger ones have used up what the worker may
+ * hold of bodies: who sends those must not keep everybody else from writing. */
+#define CONN_BODY_BYTES_ADMITTED (16u << 10)
+#define CONN_OUTPUT_BYTES_MAX (1u << 20) /* replies held, past which no request is started */
 /* What the kernel may hold of our replies beyond what is on its way: without a bound of ours it
  * takes up to 4 MiB for each client that does not read. Enough for a round of the loop. */
 #define CONN_UNSENT_BYTES_MAX (128u << 10)

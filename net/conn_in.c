@@ -83,7 +83,8 @@ static size_t take_body(struct conn *conn, const char *data, size_t len) {
         conn_refuse(conn, (struct slice){0}, error.status, error.code, error.text);
         return len;
     }
-    if (!buf_ok(&exchange->body) || worker->pool.body_bytes_held > worker->body_bytes_held_max) {
+    if (!buf_ok(&exchange->body) || (worker->pool.body_bytes_held > worker->body_bytes_held_max &&
+                                        exchange->body.len > CONN_BODY_BYTES_ADMITTED)) {
         conn_refuse(conn, (struct slice){0}, 503, "overloaded",
             "too many request bodies are being received");
         return len;
