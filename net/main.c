@@ -5,6 +5,7 @@
 
 #include "core/diag.h"
 #include "lua/script.h"
+#include "net/memory.h"
 #include "net/options.h"
 #include "net/server.h"
 #include "net/tools.h"
@@ -86,6 +87,7 @@ static int help(const struct options *options) {
 static int run(const struct options *options) {
     switch (options->command) {
     case COMMAND_SERVE:
+        memory_configure();
         diag_configure(options->log_level, options->log_format);
         block_signals();
         return server_run(options, &lua_script_engine);

@@ -12,6 +12,7 @@
 #include "net/checkpoint.h"
 #include "net/files.h"
 #include "net/lifecycle.h"
+#include "net/memory.h"
 #include "net/recovery.h"
 #include "net/reload.h"
 #include "net/startup.h"
@@ -95,6 +96,14 @@ static void look_at_shards(struct server *server) {
     unsigned stuck = watchdog_step(&server->watchdog, turns, server->shards, now_ns);
     if (stuck < server->shards)
         give_up(server, stuck);
+}
+
+static void look_at_memory(struct server *server) {
+    uint64_t held = 0;
+    for (unsigned i = 0; i < server->shards; i++)
+        held += atomic_exchange_explicit(&server->workers[i]->held_most, 0, memory_order_relaxed);
+    if (memory_look(held, &server->held_most))
+        memory_give_back();
 }
 
 /* While first_run and start run. */
@@ -213,6 +222,7 @@ static void wait_for_stop(struct server *server) {
         else if (signal > 0)
             note_stop(server, signal);
         look_at_shards(server);
+        look_at_memory(server);
     }
 }
 

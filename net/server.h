@@ -65,6 +65,7 @@ struct server {
     /* ---- main's ---- */
     int stop_signal; /* that has come; 0: none yet */
     struct watchdog watchdog;
+    uint64_t held_most; /* by connections (net/memory.h) */
 
     /* ---- any thread ---- */
     _Atomic enum server_phase phase;

@@ -445,6 +445,13 @@ void worker_open_shard(struct worker *worker, struct shard *shard) {
     worker->open = true;
 }
 
+/* For main, which only wants to know roughly (net/memory.h): nothing depends on it. */
+static void note_held(struct worker *worker) {
+    uint64_t held = worker->output_bytes_held + worker->pool.body_bytes_held;
+    if (held > atomic_load_explicit(&worker->held_most, memory_order_relaxed))
+        atomic_store_explicit(&worker->held_most, held, memory_order_relaxed);
+}
+
 /* Lets messages, the shard and the connections work until nothing is left that needs no event. True
  * if something is left all the same. */
 static bool work(struct worker *worker) {
@@ -461,6 +468,7 @@ static bool work(struct worker *worker) {
         if (!worker->submitted)
             break;
     }
+    note_held(worker);
     uint64_t now_ns = worker_clock(worker);
     measure_lua(worker, now_ns);
     wheel_advance(&worker->wheel, now_ns, expired, &now_ns);

@@ -62,6 +62,7 @@ struct worker {
     struct mailbox box;
     atomic_bool synced;               /* the log thread: gated replies may be due */
     _Atomic uint64_t turn_started_ns; /* 0 while waiting for events */
+    _Atomic uint64_t held_most;       /* bytes of bodies and replies, since main last looked */
 
     /* ---- the worker's thread ---- */
     struct shard *shard;
