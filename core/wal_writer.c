@@ -273,7 +273,9 @@ static uint64_t batch_due_ns(struct wal *wal, uint64_t now_ns) {
 uint64_t wal_step(struct wal *wal, uint64_t now_ns) {
     if (!wal->current)
         (void)wal_open_next(wal); /* before any record needs it: reservations wait for it */
-    if (batch_due_ns(wal, now_ns) <= now_ns) {
+    /* What was kept out for lack of room has waited enough: only the bell calls us for it, so each
+     * look may be the last one for long. */
+    if (wal->blocked || batch_due_ns(wal, now_ns) <= now_ns) {
         write_ready(wal);
         wal->batch_since_ns = 0;
     }

@@ -316,6 +316,29 @@ static void batch_delay_gathers(void **state) {
     end_clean(wal);
 }
 
+/* Records that had to wait for room have waited long enough: once there is room they are written,
+ * delay or not, since nobody may come who would ring the bell again. */
+static void room_ends_the_delay(void **state) {
+    struct fixture *f = *state;
+    f->options.batch_delay_us = 100;
+    f->options.segment_bytes = 8 << 20;
+    struct wal *wal = begin(f);
+    uint64_t records = 0, now_ns = 1000000;
+    while (!wal->blocked && records < 64) { /* until the filled part of the segment is full */
+        log_publish(wal, 0, records++, 64 << 10);
+        now_ns += 200000;
+        (void)wal_step(wal, now_ns);
+        (void)wal_step(wal, now_ns + 100000);
+    }
+    if (!wal->blocked)
+        skip(); /* a file system that cannot reserve room: segments are filled beforehand */
+    assert_int_equal(wal_durable_lsn(wal), records - 1);
+    assert_true(wal_prepare_step(wal)); /* which rings the bell */
+    (void)wal_step(wal, now_ns + 200000);
+    assert_int_equal(wal_durable_lsn(wal), records);
+    end_clean(wal);
+}
+
 /* A small batch waits for who has reserved, four syncs' time at most, and for no one else. */
 static void prepared_ones_are_waited_for(void **state) {
     struct fixture *f = *state;
@@ -585,6 +608,7 @@ int main(void) {
         TEST(request_covers_what_was_drawn),
         TEST(interval_syncs_in_time),
         TEST(batch_delay_gathers),
+        TEST(room_ends_the_delay),
         TEST(prepared_ones_are_waited_for),
         TEST(full_batches_do_not_wait),
         TEST(unclean_manual_skips_lsns),
