@@ -157,12 +157,16 @@ static void judge_writer(struct world *world, const struct client_call *call) {
     if (world->mode == WAL_ALWAYS && call->version > wal_durable_lsn(world->wal))
         story_fail("call %u: its reply left before LSN %llu was durable", call->number,
             (unsigned long long)call->version);
-    if (!trace_holds(&call->trace, &world->past, call->version - 1))
+    if (!trace_holds(&call->trace, &world->past, call->version - 1)) {
+        trace_tell(&call->trace);
         story_fail("call %u: what it read was not current at its LSN %llu", call->number,
             (unsigned long long)call->version);
+    }
     const char *why = trace_check_record(&call->trace, &world->past, call->version);
-    if (why)
+    if (why) {
+        trace_tell(&call->trace);
         story_fail("call %u, LSN %llu: %s", call->number, (unsigned long long)call->version, why);
+    }
 }
 
 /* What it saw must be true at some LSN within its request, and must have become true at an LSN that
@@ -188,6 +192,7 @@ static void judge_reader(const struct world *world, const struct client_call *ca
         if (at == past->count)
             break;
     }
+    trace_tell(&call->trace);
     story_fail(was_true ? "call %u: its reply left before what it saw was durable"
                         : "call %u: it saw what was not true between its request and its reply",
         call->number);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/story.h"
+
 #define FILLED_MAX 256u /* writes of one record */
 
 struct trace_sink trace_sink;
@@ -397,4 +399,28 @@ const char *trace_check_record(const struct trace *trace, const struct past *pas
         if (past->records[i].lsn == lsn)
             return past->records[i].writes == keys ? NULL : "a record has a write of nobody";
     return "a commit without a record";
+}
+
+/* ---- in words ---- */
+
+static void tell_item(const struct trace *trace, const struct trace_item *item, const char *what) {
+    story("    %s %.*s, version %llu, value %04llx", what, (int)item->len,
+        trace->names + item->name, (unsigned long long)item->version,
+        (unsigned long long)(item->value & 0xffff));
+}
+
+void trace_tell(const struct trace *trace) {
+    static const char *const kinds[] = {"read", "read the version of", "put", "deleted"};
+    for (size_t i = 0; i < trace->op_count; i++) {
+        const struct trace_op *op = &trace->ops[i];
+        if (op->kind != TRACE_RANGE) {
+            tell_item(trace, &op->item, kinds[op->kind]);
+            continue;
+        }
+        story("    walked %s from %.*s to %.*s%s", op->reverse ? "back" : "on", (int)op->item.len,
+            trace->names + op->item.name, op->bounded ? (int)op->to.len : 7,
+            op->bounded ? trace->names + op->to.name : "the end", op->ran_out ? ", all of it" : "");
+        for (unsigned at = 0; at < op->count; at++)
+            tell_item(trace, &trace->items[op->first + at], "  found");
+    }
 }

@@ -48,6 +48,9 @@ bool trace_holds(const struct trace *trace, const struct past *past, uint64_t ls
 /* NULL, or in what way the record of this LSN is not what the trace wrote last to each key. */
 const char *trace_check_record(const struct trace *trace, const struct past *past, uint64_t lsn);
 
+/* Tells the story what the transaction read and wrote, a line each. */
+void trace_tell(const struct trace *trace);
+
 /* Where the calls that go through here are noted: the trace of a call, NULL for none; and a record
  * that has got its LSN. Set before a run; without a
  * past nothing is noted. */
