@@ -70,7 +70,7 @@ static enum status append(struct client_call *call, struct txn *txn, struct slic
     size_t len = status == ST_OK && value.len <= LIST_BYTES_MAX ? value.len : 0;
     if (len)
         memcpy(bytes, value.data, len);
-    uint64_t element = call->number;
+    uint64_t element = UINT64_MAX - call->number; /* no other value of a script looks like it */
     memcpy(bytes + len, &element, sizeof element);
     return txn_set(txn, key, slice_of(bytes, len + sizeof element));
 }
