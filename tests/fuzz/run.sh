@@ -74,7 +74,7 @@ minimize_one() {
     rm -rf "build-fuzz/minimized/$name"
     mkdir -p "build-fuzz/minimized/$name"
     # Edges alone, not how often each was passed: a tenth of the inputs.
-    $wrapper "build-fuzz/tests/fuzz/fuzz_$name" -merge=1 -use_counters=0 -use_value_profile=0 \
+    $wrapper "build-fuzz/tests/fuzz/fuzz_$name" -set_cover_merge=1 -use_counters=0 -use_value_profile=0 \
         -max_len="$(bytes_max_of "$name")" "build-fuzz/minimized/$name" "tests/fuzz/corpus/$name" \
         "build-fuzz/corpus/$name" >"build-fuzz/minimize-$name.log" 2>&1
     # What was found once stays, whatever it reaches.
