@@ -84,6 +84,8 @@ run_tests() (
         "build-$preset/Testing/Temporary/LastTest.log" || true
     echo "what the sandbox contained: case | shards | how | milliseconds | longest wait of another client, ms"
     grep -ahoE 'sandbox: .* \| .*' "build-$preset/Testing/Temporary/LastTest.log" || true
+    echo "what overload did: case | shards | connections | p99 us without | with | ratio | MiB before / with / after | descriptors"
+    grep -ahoE 'overload: .* \| .*' "build-$preset/Testing/Temporary/LastTest.log" || true
     exit "$(cat "$status_file")"
 )
 
