@@ -123,7 +123,7 @@ static int note_error(lua_State *L) {
     lua_pushfstring(L, "handler error: %s", lua_isnil(L, 2) ? "?" : lua_tostring(L, 2));
     struct slice message;
     message.data = lua_tolstring(L, -1, &message.len);
-    script_log(attempt, DIAG_ERROR, message, buf_ok(scratch) ? buf_slice(scratch) : SLICE(""));
+    script_log_error(attempt, message, buf_ok(scratch) ? buf_slice(scratch) : SLICE(""));
     return 0;
 }
 
@@ -139,7 +139,7 @@ static void note_plain(struct attempt *attempt, const char *message) {
     buf_append_text(scratch, "{\"route\":");
     json_write_string(scratch, slice_of(route, strlen(route)));
     buf_append_text(scratch, "}");
-    script_log(attempt, DIAG_ERROR, slice_of(message, strlen(message)),
+    script_log_error(attempt, slice_of(message, strlen(message)),
         buf_ok(scratch) ? buf_slice(scratch) : SLICE(""));
 }
 

@@ -219,7 +219,7 @@ struct attempt *script_attempt_get(struct script_vm *vm) {
         attempt = calloc(1, sizeof *attempt);
         if (!attempt)
             return NULL;
-        buf_init(&attempt->log, SCRIPT_LOG_BYTES_MAX);
+        buf_init(&attempt->log, SCRIPT_LOG_BYTES_MAX + SCRIPT_LOG_RESERVE);
         buf_init(&attempt->names, SIZE_MAX);
     }
     struct buf log = attempt->log, names = attempt->names;

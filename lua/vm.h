@@ -21,6 +21,7 @@
 
 #define SCRIPT_POOL_MAX 256u
 #define SCRIPT_LOG_BYTES_MAX ((size_t)64 << 10) /* of one attempt */
+#define SCRIPT_LOG_RESERVE ((size_t)48 << 10)   /* and for the error that ends it: 2 full lines */
 #define SCRIPT_SCRATCH_KEEP ((size_t)64 << 10)  /* what a VM's buffers may hold on to */
 
 struct script_test;

@@ -385,6 +385,25 @@ while true do log('info', 'again') end
 """
 
 
+class LogLines(LuaCase):
+    def test_the_error_is_in_the_log_however_much_there_is(self):
+        for name, source in (("many", "for i = 1, 5000 do log('info', 'flood') end error('the reason')"),
+                             ("full", "log('warn', ('x'):rep(65000)) log('warn', ('x'):rep(40000)) error('the reason')"),
+                             ("long", "error('the reason ' .. ('x'):rep(1000000))"),
+                             ("table", "log('warn', 'x', {x = ('x'):rep(65000)}) error('the reason')")):
+            response = self.server.request("POST", "/fn/run", source.encode(), [("X-Request-Id", "log." + name)])
+            self.assertError(response, 500, "handler_error")
+            lines = [line for line in self.server.stderr().splitlines()
+                     if "handler error: run:1: the reason" in line and "request_id=log." + name in line]
+            self.assertEqual(len(lines), 1, name)
+            self.assertIn('"traceback":', lines[0])
+
+    def test_long_messages_are_cut(self):
+        self.value("for i = 1, 3 do log('warn', i .. ' is long ' .. ('x'):rep(100000)) end return 200, 1")
+        for i in range(1, 4):
+            self.assertIn("%d is long x" % i, self.server.stderr())
+
+
 class Budget(LuaCase):
     BUDGET_SECONDS = 0.3
     options = ("--handler-timeout-ms", "300")
