@@ -5,10 +5,19 @@
 
 /* Short lists of numbers or strings without a comparison go to the library. All others are merged
  * bottom up, from runs sorted by insertion; unlike a quicksort that copes with any comparison, also
- * one that contradicts itself. */
+ * one that contradicts itself. What cannot be compared in a short list is told with the place of
+ * the call; in a long one that look would cost too much. */
 static const char sort_source[] =
     "local original, is_simple, type, error = ...\n"
     "local function natural(a, b) return a < b end\n"
+    "local plain = { number = true, string = true, boolean = true, ['nil'] = true }\n"
+    "local function checked(a, b)\n"
+    "  local one, two = type(a), type(b)\n"
+    "  if one ~= two and plain[one] and plain[two] then\n"
+    "    error('attempt to compare ' .. one .. ' with ' .. two, 4)\n"
+    "  end\n"
+    "  return a < b\n"
+    "end\n"
     "local function sort_run(list, first, last, less)\n"
     "  for i = first + 1, last do\n"
     "    local value, j = list[i], i - 1\n"
@@ -30,10 +39,13 @@ static const char sort_source[] =
     "  end\n"
     "end\n"
     "return function(list, less)\n"
+    "  if type(list) ~= 'table' then\n"
+    "    error(\"bad argument #1 to 'sort' (table expected, got \" .. type(list) .. ')', 2)\n"
+    "  end\n"
     "  local count = #list\n"
     "  if less == nil then\n"
     "    if count <= 1000 and is_simple(list, count) then return original(list) end\n"
-    "    less = natural\n"
+    "    less = count <= 1000 and checked or natural\n"
     "  elseif type(less) ~= 'function' then\n"
     "    error(\"bad argument #2 to 'sort' (function expected, got \" .. type(less) .. ')', 2)\n"
     "  end\n"
@@ -56,7 +68,7 @@ static const char sort_source[] =
 
 /* As the library's: an empty match right behind the match before it does not count. */
 static const char gsub_source[] =
-    "local original, find, type, error, sub, byte, concat, pack, unpack, tostring = ...\n"
+    "local gsub, find, type, error, sub, byte, concat, pack, unpack, tostring = ...\n"
     "local function replacement(value, whole)\n"
     "  if not value then return whole end\n"
     "  local kind = type(value)\n"
@@ -68,7 +80,13 @@ static const char gsub_source[] =
     "return function(text, pattern, repl, limit)\n"
     "  if type(repl) ~= 'function' or (type(text) ~= 'string' and type(text) ~= 'number') or\n"
     "      type(pattern) ~= 'string' or (limit ~= nil and type(limit) ~= 'number') then\n"
-    "    return original(text, pattern, repl, limit)\n"
+    "    local kind = type(repl)\n"
+    "    if type(text) == 'string' and type(pattern) == 'string' and kind ~= 'string' and\n"
+    "        kind ~= 'number' and kind ~= 'table' and kind ~= 'function' then\n"
+    "      local wanted = \"bad argument #3 to 'gsub' (string/function/table expected, got \"\n"
+    "      error(wanted .. kind .. ')', 2)\n"
+    "    end\n"
+    "    return gsub(text, pattern, repl, limit)\n"
     "  end\n"
     "  text = tostring(text)\n"
     "  local anchored = byte(pattern, 1) == 94\n"
