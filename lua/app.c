@@ -1,20 +1,29 @@
 #include "lua/app.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/diag.h"
 #include "lua/test_lib.h"
 
 /* Reads a regular file whole into fresh memory. */
 static enum status read_file(const char *path, char **text, size_t *len) {
-    FILE *file = fopen(path, "rbe");
-    if (!file)
+    /* Not blocking: the opening of a named pipe would wait for a writer. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR ? ST_NOT_FOUND : ST_IO;
-    enum status status = ST_IO;
+    enum status status = ST_NOMEM;
+    FILE *file = fdopen(fd, "rb");
+    if (!file) {
+        (void)close(fd);
+        return status;
+    }
+    status = ST_IO;
     struct stat info;
     if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode))
         goto close_file;

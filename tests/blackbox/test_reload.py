@@ -157,6 +157,15 @@ class Swapping(ReloadCase):
         self.assertEqual(server.request("GET", "/fn/which").json(), {"first": 3, "last": 3})
         self.stop(server)
 
+    def test_a_named_pipe_is_no_module(self):
+        """Nobody would ever write into it, so whoever waited for that could not be stopped either."""
+        server = self.serve(answer(1))
+        os.mkfifo(os.path.join(server.folder, "pipe.lua"))
+        app = self.reload(server, answer(2) + "\nrequire 'pipe'\n")
+        self.assertEqual((app["generation"], app["failed_reloads"]), (1, 1))
+        self.assertIn("pipe.lua: cannot be read as a file", app["last_reload_error"])
+        self.stop(server)
+
     def test_a_file_that_loads_on_the_first_machine_only(self):
         """random() differs from machine to machine while loading, so this declares other routes each time."""
         server = self.serve(answer(1))
