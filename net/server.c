@@ -89,8 +89,6 @@ static _Noreturn void give_up(const struct server *server, unsigned shard) {
 static void look_at_shards(struct server *server) {
     uint64_t turns[WATCHDOG_SHARDS_MAX];
     uint64_t now_ns = clock_monotonic_ns();
-    if (now_ns - server->watchdog.looked_ns < WATCHDOG_LOOK_NS)
-        return;
     for (unsigned i = 0; i < server->shards; i++)
         turns[i] = atomic_load_explicit(&server->workers[i]->turn_started_ns, memory_order_relaxed);
     unsigned stuck = watchdog_step(&server->watchdog, turns, server->shards, now_ns);
@@ -106,10 +104,32 @@ static void look_at_memory(struct server *server) {
         memory_give_back();
 }
 
-/* While first_run and start run. */
-static bool told_to_stop_in_start(void *ctx) {
-    look_at_shards(ctx);
-    return server_told_to_stop(ctx);
+/* A thread of its own: main waits for shards, at the end of all. */
+static void *watch_over_shards(void *ctx) {
+    struct server *server = ctx;
+    struct timespec until;
+    do {
+        look_at_shards(server);
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += (time_t)(WATCHDOG_LOOK_NS / NS_PER_S);
+    } while (sem_clockwait(&server->watchdog_stop, CLOCK_MONOTONIC, &until) != 0);
+    return NULL;
+}
+
+static enum status watchdog_start(struct server *server) {
+    sem_init(&server->watchdog_stop, 0, 0);
+    if (pthread_create(&server->watchdog_thread, NULL, watch_over_shards, server) != 0) {
+        sem_destroy(&server->watchdog_stop);
+        return ST_NOMEM;
+    }
+    pthread_setname_np(server->watchdog_thread, "watchdog");
+    return ST_OK;
+}
+
+static void watchdog_end(struct server *server) {
+    sem_post(&server->watchdog_stop);
+    pthread_join(server->watchdog_thread, NULL);
+    sem_destroy(&server->watchdog_stop);
 }
 
 /* ---- opening the shards, in their threads ---- */
@@ -212,26 +232,25 @@ static void wait_for_stop(struct server *server) {
     sigset_t signals;
     stop_signals(&signals);
     sigaddset(&signals, SIGHUP);
-    const struct timespec look = {.tv_sec = WATCHDOG_LOOK_NS / NS_PER_S};
     while (!server->stop_signal) {
-        int signal = sigtimedwait(&signals, NULL, &look);
+        int signal = sigwaitinfo(&signals, NULL);
         if (signal == SIGHUP && server->reloader)
             reloader_ask(server->reloader);
         else if (signal == SIGHUP)
             diag(DIAG_WARN, "SIGHUP: there is no application to reload");
         else if (signal > 0)
             note_stop(server, signal);
-        look_at_shards(server);
         look_at_memory(server);
     }
 }
 
 /* From an open log to its end. */
 static enum status serve(struct server *server, struct buf *error) {
-    enum status status = ST_OK;
+    enum status status = watchdog_start(server);
+    bool watched = status == ST_OK;
     open_shards(server);
-    if (server->generation)
-        status = lifecycle_run(server, server->generation, told_to_stop_in_start, server, error);
+    if (status == ST_OK && server->generation)
+        status = lifecycle_run(server, server->generation, server_told_to_stop, server, error);
     if (status == ST_OK) {
         server->checkpointer = checkpointer_start(server);
         status = server->checkpointer ? ST_OK : ST_NOMEM;
@@ -262,6 +281,8 @@ static enum status serve(struct server *server, struct buf *error) {
     }
     /* Metrics that ask the log are no longer asked: all connections are closed. */
     close_shards(server);
+    if (watched)
+        watchdog_end(server);
     return status;
 }
 

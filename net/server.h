@@ -9,6 +9,8 @@
 #ifndef CONCAVE_NET_SERVER_H
 #define CONCAVE_NET_SERVER_H
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "core/restore.h"
@@ -64,6 +66,10 @@ struct server {
 
     /* ---- main's ---- */
     int stop_signal; /* that has come; 0: none yet */
+    pthread_t watchdog_thread;
+    sem_t watchdog_stop;
+
+    /* ---- the watchdog's thread ---- */
     struct watchdog watchdog;
     uint64_t held_most; /* by connections (net/memory.h) */
 

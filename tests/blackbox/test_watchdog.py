@@ -35,7 +35,8 @@ def ptrace(request, thread):
 
 
 class Watchdog(unittest.TestCase):
-    def test_a_shard_that_stands_still_ends_the_process_with_a_line_that_says_where(self):
+    def stand_still(self):
+        """A server whose only shard has been stopped in a handler, its thread, and since when."""
         server = Server(shards=1, options=["--handler-timeout-ms", "600000"])
         self.addCleanup(server.remove)
         server.app = os.path.join(server.folder, "spin.lua")
@@ -61,7 +62,10 @@ class Watchdog(unittest.TestCase):
                     break  # not in the kernel, so most likely in Lua
             ptrace(PTRACE_CONT, thread)
             time.sleep(0.013)
-        while True:  # and now it is gone
+        return server, thread, begun
+
+    def wait_for_abort(self, server, thread, begun):
+        while True:
             done, status = os.waitpid(thread, WAIT_ALL | os.WNOHANG)
             if done and (os.WIFSIGNALED(status) or os.WIFEXITED(status)):
                 break
@@ -70,10 +74,20 @@ class Watchdog(unittest.TestCase):
         self.assertEqual(server.wait(), -signal.SIGABRT, server.stderr())
         self.assertGreater(time.monotonic() - begun, 9)
         self.assertRegex(server.stderr(), r"shard 0 .* in route /fn/spin/:n of \S+spin\.lua")
+
+    def test_a_shard_that_stands_still_ends_the_process_with_a_line_that_says_where(self):
+        server, thread, begun = self.stand_still()
+        self.wait_for_abort(server, thread, begun)
         server.app = None
         server.start()
         self.assertEqual(server.get("kept")[0], 1)
         self.assertEqual(server.stop(), 0)
+
+    def test_also_while_the_server_stops(self):
+        server, thread, begun = self.stand_still()
+        server.signal(signal.SIGHUP)
+        server.signal(signal.SIGTERM)
+        self.wait_for_abort(server, thread, begun)
 
 
 if __name__ == "__main__":
