@@ -19,7 +19,7 @@ static void need_loading(lua_State *L, const char *what) {
 
 static enum route_kind check_kind(lua_State *L, int index) {
     static const char *const names[] = {"json", "html", "text", NULL};
-    return (enum route_kind)luaL_checkoption(L, index, NULL, names);
+    return (enum route_kind)script_check_choice(L, index, names);
 }
 
 /* Appends one method to "GET, POST", in upper case. */
@@ -53,7 +53,8 @@ static void read_options(lua_State *L, int index, char *methods, size_t methods_
     while (lua_next(L, index)) {
         lua_pop(L, 1);
         if (lua_type(L, -1) != LUA_TSTRING || strcmp(lua_tostring(L, -1), "method") != 0)
-            luaL_error(L, "route: the only option is 'method'");
+            luaL_error(L, "route: the only option is 'method', not %s",
+                lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "a list");
     }
     if (lua_getfield(L, index, "method") == LUA_TTABLE) {
         lua_Integer count = luaL_len(L, -1);
@@ -155,7 +156,7 @@ static int lib_on(lua_State *L) {
     static const char *const names[] = {"first_run", "start", NULL};
     need_loading(L, "on");
     struct script_vm *vm = script_vm_of(L);
-    int which = luaL_checkoption(L, 1, NULL, names);
+    int which = script_check_choice(L, 1, names);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     int *ref = which == 0 ? &vm->first_run : &vm->start;
     if (*ref != LUA_NOREF)

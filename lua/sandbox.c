@@ -102,6 +102,19 @@ void script_push_text(lua_State *L, int index) {
     }
 }
 
+int script_check_choice(lua_State *L, int index, const char *const names[]) {
+    const char *name = luaL_checkstring(L, index);
+    for (int i = 0; names[i]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    lua_pushfstring(L, "'%s' is none of %s", name, names[0]);
+    for (int i = 1; names[i]; i++) {
+        lua_pushfstring(L, ", %s", names[i]);
+        lua_concat(L, 2);
+    }
+    return luaL_argerror(L, index, lua_tostring(L, -1));
+}
+
 static int lib_tostring(lua_State *L) {
     luaL_checkany(L, 1);
     script_push_text(L, 1);

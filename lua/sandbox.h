@@ -24,6 +24,10 @@ void script_push_readonly(lua_State *L, const char *what);
 /* tostring() without addresses: pushes the text of the value at index. May call __tostring. */
 void script_push_text(lua_State *L, int index);
 
+/* The place in `names`, which ends with NULL, of the string that is argument `index`. Raises an
+ * error that lists them if it is none of them. */
+int script_check_choice(lua_State *L, int index, const char *const names[]);
+
 /* ---- the parts; each adds its functions to the table of globals on top of the stack ---- */
 
 /* An attempt that waits is dropped: the application's coroutines that wait with it count as dead.

@@ -87,7 +87,7 @@ static int lib_log(lua_State *L) {
     static const char *const names[] = {"debug", "info", "warn", "error", NULL};
     static const enum diag_level levels[] = {DIAG_DEBUG, DIAG_INFO, DIAG_WARN, DIAG_ERROR};
     script_check_doom(L);
-    enum diag_level level = levels[luaL_checkoption(L, 1, NULL, names)];
+    enum diag_level level = levels[script_check_choice(L, 1, names)];
     luaL_checkany(L, 2);
     struct buf *scratch = &script_vm_of(L)->scratch;
     buf_reset(scratch, SCRIPT_SCRATCH_KEEP);

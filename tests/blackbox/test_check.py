@@ -51,7 +51,7 @@ class TestCheck(unittest.TestCase):
     def test_what_stops_the_load_is_told_with_its_place(self):
         for text, wanted in [
                 ('route("a", "json"\n', "app.lua:2: ')' expected (to close '(' at line 1) near <eof>"),
-                ('route("a", "jsn", function() end)', "app.lua:1: bad argument #2 to 'route' (invalid option 'jsn')"),
+                ('route("a", "jsn", function() end)', "app.lua:1: bad argument #2 to 'route' ('jsn' is none of json, html, text)"),
                 ('\nroute("a//b", "json", function() end)', "app.lua:2: route 'a//b': "),
                 ('require "gone"', "app.lua:1: gone.lua: not found"),
                 ('local x = nil\nx.y = 1', "app.lua:2: attempt to index a nil value (local 'x')"),
