@@ -45,7 +45,7 @@ struct spec {
     unsigned commands;    /* that take it */
     enum kind kind;
     size_t offset;        /* into struct options */
-    const char *fallback; /* NULL: none */
+    const char *fallback; /* NULL: none; see default_of() */
     const char *allowed;  /* for people; NULL for numbers and bytes, whose range says it */
     uint64_t least, most; /* of numbers and bytes */
     bool zero;            /* allowed besides the range */
@@ -80,7 +80,7 @@ static const struct spec specs[] = {
         false, "shard threads; auto: one for each online core"},
     {"durability", "MODE", FOR_APP, KIND_DURABILITY, AT(durability), "always",
         "always, interval:MS with 1 to 60000 milliseconds, or manual", 0, 0, false,
-        "when the log is synced"},
+        "when the log is synced: before replies, every MS, or at /v1/admin/flush and a clean exit"},
     {"wal-batch-delay-us", "N", FOR_APP, KIND_NUMBER, AT(wal_batch_delay_us), "0", NULL, 0, 1000000,
         false, "microseconds that the log writer waits to fill a batch"},
     {"wal-segment-bytes", "N", FOR_TEST | FOR(LOAD), KIND_BYTES, AT(wal_segment_bytes), "64MiB",
@@ -265,11 +265,22 @@ static enum status apply(struct options *options, const struct spec *spec, const
 
 /* ---- the sources, weakest first ---- */
 
+/* NULL: none. A test is better off with other shards and fewer messages than a server. */
+static const char *default_of(const struct spec *spec, enum command command) {
+    if (command == COMMAND_TEST && spec->offset == AT(shards))
+        return "1";
+    if (command == COMMAND_TEST && spec->offset == AT(log_level))
+        return "warn";
+    return spec->fallback;
+}
+
 static enum status apply_defaults(struct options *options, struct buf *error) {
     enum status status = ST_OK;
-    for (size_t i = 0; i < SPEC_COUNT && status == ST_OK; i++)
-        if (specs[i].fallback)
-            status = apply(options, &specs[i], specs[i].name, specs[i].fallback, error);
+    for (size_t i = 0; i < SPEC_COUNT && status == ST_OK; i++) {
+        const char *value = default_of(&specs[i], options->command);
+        if (value)
+            status = apply(options, &specs[i], specs[i].name, value, error);
+    }
     return status;
 }
 
@@ -450,8 +461,11 @@ static enum status apply_word(struct options *options, const char *word, struct 
         buf_printf(error, "unknown command %.100s (see: concave help)", word);
         return ST_INVALID;
     }
-    buf_printf(error, "unexpected argument \"%.100s\" for %s (see: concave help %s)", word,
-        commands[options->command].name, commands[options->command].name);
+    size_t len = strlen(word);
+    bool is_app = FOR_APP & 1u << options->command && len > 4 && !strcmp(word + len - 4, ".lua");
+    buf_printf(error, "unexpected argument \"%.100s\" for %s (%s concave help %s)", word,
+        commands[options->command].name,
+        is_app ? "is an --app missing before it? see:" : "see:", commands[options->command].name);
     return ST_INVALID;
 }
 
@@ -558,10 +572,8 @@ enum status options_parse(struct options *options, int argc, char *const *argv,
     assert(status != ST_INVALID); /* the table's own */
     if (status == ST_OK)
         status = parse_command(options, &arguments, error);
-    if (options->command == COMMAND_TEST) { /* what suits a test better */
-        options->shards = 1;
-        options->log_level = DIAG_WARN;
-    }
+    if (status == ST_OK && options->command == COMMAND_TEST)
+        status = apply_defaults(options, error);
     if (status == ST_OK)
         status = find_config(options, arguments, environment, error);
     if (status == ST_OK)
@@ -608,12 +620,13 @@ static void help_commands(struct buf *out) {
             commands[i].meaning);
 }
 
-static void help_option(const struct spec *spec, struct buf *out) {
+static void help_option(const struct spec *spec, enum command command, struct buf *out) {
+    const char *fallback = default_of(spec, command);
     buf_printf(out, "  --%s%s%s\n      %s\n      ", spec->name, spec->argument ? " " : "",
         spec->argument ? spec->argument : "", spec->meaning);
     print_allowed(out, spec);
-    if (spec->fallback)
-        buf_printf(out, "; default %s", spec->fallback);
+    if (fallback)
+        buf_printf(out, "; default %s", fallback);
     buf_append_text(out, "\n");
 }
 
@@ -632,7 +645,7 @@ void options_help(const struct options *options, struct buf *out) {
         if (!(specs[i].commands & 1u << about))
             continue;
         buf_append_text(out, any ? "" : "\noptions (--name VALUE or --name=VALUE):\n\n");
-        help_option(&specs[i], out);
+        help_option(&specs[i], about, out);
         any = true;
     }
     if (any)

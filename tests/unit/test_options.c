@@ -203,7 +203,9 @@ static void unknown_options_are_named(void **state) {
     assert_refused("serve --shard 3", "unknown option --shard");
     assert_refused("serve --log", "unknown option --log");
     assert_refused("verify d --shards 2", "unknown option --shards for verify");
-    assert_refused("serve extra", "unexpected argument \"extra\"");
+    assert_refused(
+        "serve extra", "unexpected argument \"extra\" for serve (see: concave help serve)");
+    assert_refused("check app.lua", "is an --app missing before it?");
 }
 
 static void a_missing_value_is_named(void **state) {
@@ -426,6 +428,10 @@ static void help_names_commands_and_options(void **state) {
     assert_says("1 MiB to 1 GiB; default 64MiB");
     help("serve --shards 3 --help");
     assert_says("--durability MODE");
+    assert_says("1 to 256, or auto; default auto");
+    help("help test");
+    assert_says("1 to 256, or auto; default 1\n");
+    assert_says("debug, info, warn or error; default warn\n");
     help("help verify");
     assert_says("--log-level");
     assert_null(strstr(text.data, "--shards"));
