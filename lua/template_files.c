@@ -82,6 +82,14 @@ static const char *read_text(struct walk *walk, int fd) {
                                              : NULL;
 }
 
+/* The text that was read, without the byte order mark that some editors put in front. */
+static struct slice text_of(const struct walk *walk) {
+    struct slice text = buf_slice(&walk->text);
+    if (text.len < 3 || memcmp(text.data, "\xEF\xBB\xBF", 3) != 0)
+        return text;
+    return slice_of(text.data + 3, text.len - 3);
+}
+
 static void add_file(struct walk *walk, const char *path, struct slice name, bool linked) {
     const char *why = NULL;
     int fd = -1;
@@ -94,7 +102,7 @@ static void add_file(struct walk *walk, const char *path, struct slice name, boo
     if (fd >= 0)
         (void)close(fd); /* it was only read */
     check(walk, why ? template_set_add_broken(walk->set, name, why)
-                    : template_set_add(walk->set, name, buf_slice(&walk->text)));
+                    : template_set_add(walk->set, name, text_of(walk)));
 }
 
 /* ---- folders ---- */

@@ -59,6 +59,11 @@ class Templates(unittest.TestCase):
         self.assertEqual(reply.body, b"<li>&lt;1&gt;\n<li>&lt;2&gt;\n<li>&lt;3&gt;\n")
         self.assertEqual(len(server.request("GET", "/fn/list/20000").body), 20000 * 13 + 88894)
 
+    def test_a_byte_order_mark_is_no_text(self):
+        self.write("resources/page.mustache", "\ufeff{{! alone on its line }}\n{{> admin/foot}}.")
+        self.write("resources/admin/foot.mustache", "\ufeff<i>{{title}}\ufeff</i>")
+        self.assertEqual(self.serve().request("GET", "/fn/page?title=x").body, "<i>x\ufeff</i>.".encode())
+
     def test_what_cannot_be_used_is_told(self):
         self.write("resources/broken.mustache", "one\n {{#two}}\n")
         os.symlink("../secret.mustache", os.path.join(self.resources, "outside.mustache"))
