@@ -117,6 +117,7 @@ test("the keyboard is enough", async () => {
   assert.equal(outline, "solid");
   await press("Space");
   await counted("1 open, 1 done", page);
+  await page.waitForLoadState("load"); // by then the place that the address names has been found
   await press("Tab"); // goes on where the reader was
   assert.equal(await focused(), "Untick Milk");
   await tabTo("Edit Bread");
