@@ -117,7 +117,9 @@ test("the keyboard is enough", async () => {
   assert.equal(outline, "solid");
   await press("Space");
   await counted("1 open, 1 done", page);
-  await page.waitForLoadState("load"); // by then the place that the address names has been found
+  // The place that the address names is found with the first pictures of the page.
+  await page.waitForLoadState("load");
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await press("Tab"); // goes on where the reader was
   assert.equal(await focused(), "Untick Milk");
   await tabTo("Edit Bread");
