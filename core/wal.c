@@ -144,6 +144,7 @@ static void *run_log(void *ctx) {
     struct wal *wal = ctx;
     /* A batch waits tens of microseconds; by default the kernel would add 50 to each wait. */
     (void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    pthread_setname_np(pthread_self(), "log");
     while (!atomic_load(&wal->stop_log)) {
         if (wal_step(wal, clock_monotonic_ns()) == 0)
             continue;

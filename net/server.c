@@ -148,7 +148,7 @@ static void open_shards(struct server *server) {
 /* ---- stopping ---- */
 
 struct census {
-    unsigned busy; /* calls in flight, connections, and what the file thread has */
+    unsigned busy; /* calls in flight, connections, a flush, and what the file thread has */
     bool force;
 };
 
@@ -163,6 +163,7 @@ static void count(struct worker *worker, void *ctx) {
         while (worker->conns)
             conn_close(worker->conns);
     census->busy += worker->conn_count + worker->files_out;
+    census->busy += worker->flushing != NULL; /* it looks at the log, its client gone or not */
     if (worker->open)
         census->busy += shard_in_flight(worker->shard);
 }

@@ -5,9 +5,13 @@ import os
 import signal
 import socket
 import threading
+import time
 import unittest
 
 from server import (Connection, Disconnected, Server, run, scaled)
+from tracing import Hold
+
+RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER: close with a reset
 
 OPTIONS = """app data resources addr admin-addr shards durability wal-batch-delay-us wal-segment-bytes
     checkpoint-wal-bytes memory-max handler-timeout-ms lua-memory-max key-bytes-max value-bytes-max
@@ -307,6 +311,31 @@ class End(unittest.TestCase):
             self.assertEqual(server.stop(), 0)
             with self.assertRaises(OSError):
                 Connection(address, timeout=5)
+
+    def test_a_flush_whose_client_has_left(self):
+        """It looks at the log, so the log must not be closed before it has ended."""
+        with Server(options=["--durability", "manual", "--checkpoint-wal-bytes", "0"]) as server:
+            server.put("a", 1)
+            try:
+                log, shard = Hold(server.process, "log"), Hold(server.process, "shard-0")
+            except OSError as error:
+                self.skipTest("ptrace is not allowed here: %s" % error)
+            log.hold()
+            with server.connect() as connection:
+                connection.send_request("POST", "/v1/admin/flush")
+                time.sleep(0.3)
+                self.assertEqual(server.request("POST", "/v1/admin/flush").status, 409)
+                connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            time.sleep(0.3)
+            server.signal(signal.SIGTERM)
+            time.sleep(1)  # whoever waits for nobody comes to the log's end, and waits there
+            shard.hold()
+            log.let_go()
+            time.sleep(0.5)
+            shard.let_go()
+            self.assertEqual(server.wait(), 0, server.stderr())
+            server.start()
+            self.assertEqual(server.get("a")[0], 1)
 
     def test_what_was_acknowledged_while_ending_is_there(self):
         with Server(shards=2) as server:

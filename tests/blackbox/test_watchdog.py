@@ -2,7 +2,6 @@
 
 Nothing that a client can do makes a shard stand still, so its thread is stopped by ptrace.
 """
-import ctypes
 import os
 import signal
 import time
@@ -10,28 +9,10 @@ import unittest
 
 from clients import Client
 from server import Server
+from tracing import PTRACE_CONT, PTRACE_INTERRUPT, PTRACE_SEIZE, WAIT_ALL, ptrace, thread_of
 
 APP = "route('spin/:n', 'json', function() while true do end end)\n"
-PTRACE_CONT, PTRACE_SEIZE, PTRACE_INTERRUPT = 7, 0x4206, 0x4207
-WAIT_ALL = 0x40000000  # __WALL: threads too
 SECONDS_MAX = 40
-
-
-def thread_of(process, name):
-    """The id of the process's thread of this name."""
-    for thread in os.listdir("/proc/%d/task" % process.pid):
-        with open("/proc/%d/task/%s/comm" % (process.pid, thread)) as file:
-            if file.read().strip() == name:
-                return int(thread)
-    raise AssertionError("no thread " + name)
-
-
-def ptrace(request, thread):
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    libc.ptrace.restype = ctypes.c_long
-    if libc.ptrace(request, thread, None, None) != 0:
-        raise OSError(ctypes.get_errno(), "ptrace")
 
 
 class Watchdog(unittest.TestCase):
