@@ -180,7 +180,7 @@ struct world {
     unsigned in_flight, left; /* calls out; calls that this life still makes */
     unsigned numbered;        /* calls ever made */
     bool draining;
-    unsigned idle_rounds; /* in which nothing could happen */
+    unsigned idle_rounds;    /* in which nothing could happen */
     bool cut_after_snapshot; /* power is about to fail when one has been published */
     uint64_t crash_move, fill_move, empty_move; /* moves at which something happens */
     struct buf error;
