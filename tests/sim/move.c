@@ -175,8 +175,6 @@ void move(struct world *world) {
     pick(world);
     if (starves)
         starve(world, SLAB_FAIL_NEVER);
-    if (world->counts.moves % world->plan.check_every == 0) {
-        check_marks(world);
-        check_state(world);
-    }
+    check_marks(world);
+    check_state(world);
 }

@@ -75,7 +75,6 @@ void plan_draw(struct world *world) {
     plan->log_weight = 1 + (unsigned)sim_random(world, 10);
     plan->slow_shard =
         sim_one_in(world, 2) ? (unsigned)sim_random(world, SIM_SHARDS_MAX) : UINT_MAX;
-    plan->check_every = sim_one_in(world, 4) ? 1 : 16;
     draw_faults(world);
     draw_works(world);
     if (plan_focus)

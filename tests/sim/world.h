@@ -105,7 +105,6 @@ struct plan {
     unsigned log_weight, deliver_weight, turn_weight; /* of moves */
     unsigned slow_shard;                              /* its messages wait; UINT_MAX: none */
     unsigned memory_percent; /* of moves in which shards have next to no memory */
-    unsigned check_every;    /* moves, between checks of the invariants */
     bool checkpoints, crashes, short_calls, small_disk, lua;
     bool impatience; /* some calls have little time */
     bool always;     /* the durability, in all lives */
