@@ -251,11 +251,16 @@ static enum status run(struct checkpointer *checkpointer) {
 /* ---- the thread ---- */
 
 struct outcome {
+    struct checkpointer *checkpointer;
     enum status status;
 };
 
+/* In the asker's thread: the next one may be asked for before the reply leaves, but not before the
+ * worker has nobody waiting any more. */
 static void tell(struct worker *worker, void *ctx) {
-    worker_checkpointed(worker, ((struct outcome *)ctx)->status);
+    const struct outcome *outcome = ctx;
+    atomic_store(&outcome->checkpointer->state, CHECKPOINT_IDLE);
+    worker_checkpointed(worker, outcome->status);
 }
 
 static bool due(const struct checkpointer *checkpointer) {
@@ -274,12 +279,13 @@ static void look(struct checkpointer *checkpointer) {
                !atomic_compare_exchange_strong(&checkpointer->state, &state, CHECKPOINT_RUNNING)) {
         return;
     }
-    struct outcome outcome = {run(checkpointer)};
+    struct outcome outcome = {.checkpointer = checkpointer, .status = run(checkpointer)};
     if (outcome.status != ST_OK) /* not again at once: wait for as much log once more */
         checkpointer->bytes_at_last = log_bytes(checkpointer);
-    atomic_store(&checkpointer->state, CHECKPOINT_IDLE);
     if (asked_by)
         worker_call(asked_by, tell, &outcome);
+    else
+        atomic_store(&checkpointer->state, CHECKPOINT_IDLE);
 }
 
 static void *thread_main(void *argument) {

@@ -40,6 +40,26 @@ class OnRequest(ServerCase):
             self.assertIn(200, codes)
             self.assertLessEqual(set(codes), {200, 409})
 
+    def test_a_new_one_may_be_asked_for_as_soon_as_one_is_done(self):
+        """By clients of the same shard, whose own is being answered at that moment."""
+        server = Server(shards=1)
+        self.addCleanup(server.remove)
+        server.start()
+        codes = []
+
+        def ask():
+            for _ in range(scaled(150)):
+                codes.append(checkpoint(server))
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertIn(200, codes)
+        self.assertEqual(len(codes), 8 * scaled(150))
+        self.assertLessEqual(set(codes), {200, 409})
+        self.assertEqual(server.stop(), 0, server.stderr())
+
     def test_only_post_asks_for_one(self):
         response = self.server.request("GET", "/v1/admin/checkpoint")
         self.assertError(response, 405)
