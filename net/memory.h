@@ -15,6 +15,7 @@
 /* An overload: when connections held this many bytes of bodies and replies, and now a quarter of
  * it. */
 #define MEMORY_OVERLOAD_BYTES (UINT64_C(64) << 20)
+#define MEMORY_LOOK_S 1 /* seconds between two looks */
 
 /* Before anything is allocated. */
 void memory_configure(void);

@@ -230,11 +230,12 @@ static void close_shards(struct server *server) {
 /* ---- running ---- */
 
 static void wait_for_stop(struct server *server) {
+    static const struct timespec memory_look_time = {.tv_sec = MEMORY_LOOK_S};
     sigset_t signals;
     stop_signals(&signals);
     sigaddset(&signals, SIGHUP);
     while (!server->stop_signal) {
-        int signal = sigwaitinfo(&signals, NULL);
+        int signal = sigtimedwait(&signals, NULL, &memory_look_time);
         if (signal == SIGHUP && server->reloader)
             reloader_ask(server->reloader);
         else if (signal == SIGHUP)
