@@ -6,21 +6,7 @@
 
 #include <cmocka.h>
 
-#include "tests/support/script_rig.h"
-
-static struct rig rig;
-
-static int setup(void **state) {
-    (void)state;
-    rig_init(&rig);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    rig_free(&rig);
-    return 0;
-}
+#include "tests/support/script_fixture.h"
 
 /* Every way we know of to hold on to control after an error: each runs `body` inside. */
 static const char *const holders[] = {

@@ -5,21 +5,7 @@
 
 #include <cmocka.h>
 
-#include "tests/support/script_rig.h"
-
-static struct rig rig;
-
-static int setup(void **state) {
-    (void)state;
-    rig_init(&rig);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    rig_free(&rig);
-    return 0;
-}
+#include "tests/support/script_fixture.h"
 
 /* Runs each text as a handler's body; all must answer "200 true". */
 static void all_true(const char *const *bodies, size_t count) {
