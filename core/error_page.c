@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+#include "core/html.h"
+
 #define WEIGHT_MAX 1000u
 
 /* ---- Accept ---- */
@@ -108,35 +110,11 @@ bool accept_prefers_html(const struct accept_tastes *tastes) {
 
 /* ---- the page ---- */
 
-static void append_escaped(struct buf *out, struct slice text) {
-    for (size_t i = 0; i < text.len; i++) {
-        switch (text.data[i]) {
-        case '&':
-            buf_append_text(out, "&amp;");
-            break;
-        case '<':
-            buf_append_text(out, "&lt;");
-            break;
-        case '>':
-            buf_append_text(out, "&gt;");
-            break;
-        case '"':
-            buf_append_text(out, "&quot;");
-            break;
-        case '\'':
-            buf_append_text(out, "&#39;");
-            break;
-        default:
-            buf_append_byte(out, text.data[i]);
-        }
-    }
-}
-
 static void append_title(struct buf *out, int status, const char *reason) {
     buf_append_i64(out, status);
     if (*reason)
         buf_append_byte(out, ' ');
-    append_escaped(out, slice_of(reason, strlen(reason)));
+    html_append(out, slice_of(reason, strlen(reason)));
 }
 
 /* Up to the heading. */
@@ -156,14 +134,14 @@ static void append_element(struct buf *out, const char *name, struct slice text)
     if (text.len == 0)
         return;
     buf_printf(out, "<%s>", name);
-    append_escaped(out, text);
+    html_append(out, text);
     buf_printf(out, "</%s>\n", name);
 }
 
 static void end_page(struct buf *out, struct slice id) {
     if (id.len > 0) {
         buf_append_text(out, "<p><small>Request <code>");
-        append_escaped(out, id);
+        html_append(out, id);
         buf_append_text(out, "</code></small></p>\n");
     }
     buf_append_text(out, "</body>\n</html>\n");

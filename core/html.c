@@ -55,3 +55,9 @@ size_t html_escaped_len(struct slice text) {
         len += growth[(unsigned char)text.data[i]];
     return len;
 }
+
+void html_append(struct buf *out, struct slice text) {
+    char *to = buf_reserve(out, html_escaped_len(text));
+    if (to)
+        out->len += html_escape(text, to);
+}

@@ -1,7 +1,7 @@
 /* HTML escaping: the five characters that text and quoted attribute values must not hold as they
  * are.
  *
- * Ownership: the caller's bytes. Threads: any. Errors: none. */
+ * Ownership: the caller's bytes. Threads: any. Errors: those of the buffer appended to. */
 #ifndef CONCAVE_CORE_HTML_H
 #define CONCAVE_CORE_HTML_H
 
@@ -14,5 +14,7 @@
 size_t html_escape(struct slice text, char *to);
 /* Bytes of the text once it is escaped. */
 size_t html_escaped_len(struct slice text);
+/* Appends the text escaped. Out of memory: the buffer's `failed`. */
+void html_append(struct buf *out, struct slice text);
 
 #endif
