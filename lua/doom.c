@@ -192,16 +192,6 @@ static void on_count(lua_State *L, lua_Debug *debug) {
         script_doom(L, DOOM_STUCK);
 }
 
-void script_turn_begins(struct attempt *attempt) {
-    const struct script_vm *vm = attempt->vm;
-    if (attempt->hook_count == 0)
-        attempt->hook_count = hook_instructions_max(vm) / 8 + 1;
-    attempt->slice_hooks = 0;
-    attempt->looks = 0;
-    attempt->work = 0;
-    attempt->slice_ns = attempt->hook_ns = clock_monotonic_ns();
-}
-
 void script_hook_install(lua_State *L) {
     const struct attempt *attempt = script_vm_of(L)->current;
     int count = attempt && attempt->hook_count ? (int)attempt->hook_count : HOOK_INSTRUCTIONS;
@@ -212,4 +202,31 @@ void script_hook_install(lua_State *L) {
 void script_hook_hurry(struct script_vm *vm) {
     if (vm->running)
         lua_sethook(vm->running, on_count, LUA_MASKCOUNT, 1);
+}
+
+/* Its slice of time counts from now. */
+static void begin_turn(struct attempt *attempt) {
+    const struct script_vm *vm = attempt->vm;
+    if (attempt->hook_count == 0)
+        attempt->hook_count = hook_instructions_max(vm) / 8 + 1;
+    attempt->slice_hooks = 0;
+    attempt->looks = 0;
+    attempt->work = 0;
+    attempt->slice_ns = attempt->hook_ns = clock_monotonic_ns();
+}
+
+int script_turn(struct attempt *attempt, int arguments) {
+    struct script_vm *vm = attempt->vm;
+    lua_State *co = attempt->thread.state;
+    int results;
+    attempt->pause = PAUSE_NONE;
+    attempt->parked_count = 0;
+    vm->current = attempt;
+    vm->running = co;
+    begin_turn(attempt);
+    script_hook_install(co);
+    int status = lua_resume(co, vm->lua, arguments, &results);
+    vm->running = NULL;
+    vm->current = NULL;
+    return status;
 }

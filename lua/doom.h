@@ -47,8 +47,10 @@ static inline void script_work(lua_State *L, size_t units) {
         script_work_look(L, 0);
 }
 
-/* A turn of the attempt begins: its slice of time counts from now. */
-void script_turn_begins(struct attempt *attempt);
+/* One turn: resumes the attempt's coroutine with the arguments on its stack, preempted after its
+ * slice of time, which begins at attempt->slice_ns. As lua_resume; why it yielded is in
+ * attempt->pause. */
+int script_turn(struct attempt *attempt, int arguments);
 
 /* Prepares preemption: for all coroutines of a fresh state, or for one that is resumed, which may
  * have last run when there was less in memory. */

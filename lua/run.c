@@ -211,20 +211,8 @@ static void release_thread(struct attempt *attempt, bool clean) {
 
 /* Resumes the attempt's coroutine with the arguments on its stack. */
 static enum verdict turn(struct attempt *attempt, int arguments) {
-    struct script_vm *vm = attempt->vm;
-    lua_State *co = attempt->thread.state;
-    attempt->pause = PAUSE_NONE;
-    attempt->parked_count = 0;
-    vm->current = attempt;
-    vm->running = co;
-    script_turn_begins(attempt);
-    script_hook_install(co);
-    int results;
-    uint64_t start_ns = attempt->slice_ns;
-    int status = lua_resume(co, vm->lua, arguments, &results);
-    attempt->call->handler_ns += clock_monotonic_ns() - start_ns;
-    vm->running = NULL;
-    vm->current = NULL;
+    int status = script_turn(attempt, arguments);
+    attempt->call->handler_ns += clock_monotonic_ns() - attempt->slice_ns;
     enum verdict verdict;
     if (attempt->doom != DOOM_NONE)
         verdict = end_doomed(attempt);

@@ -117,20 +117,10 @@ static enum script_test_step end_step(struct script_test *test, int status) {
 }
 
 static int resume_test(struct script_test *test) {
-    struct script_vm *vm = test->vm;
     struct attempt *attempt = test->attempt;
-    lua_State *co = attempt->thread.state;
-    int status = LUA_OK, results;
+    int status;
     do { /* preempted, it goes on: nobody else waits */
-        attempt->pause = PAUSE_NONE;
-        attempt->parked_count = 0;
-        vm->current = attempt;
-        vm->running = co;
-        script_turn_begins(attempt);
-        script_hook_install(co);
-        status = lua_resume(co, vm->lua, 0, &results);
-        vm->running = NULL;
-        vm->current = NULL;
+        status = script_turn(attempt, 0);
     } while (status == LUA_YIELD && attempt->doom == DOOM_NONE && attempt->pause == PAUSE_TURN);
     return status;
 }
