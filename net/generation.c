@@ -93,9 +93,9 @@ enum status generation_label(struct server *server, struct generation *generatio
     generation->of_route = of_route;
     if (further > 0)
         diag(DIAG_WARN,
-            "metrics: %u routes are counted together as \"%s\": there is room for %u names since "
-            "the "
-            "start, of up to %u bytes",
+            "metrics: %u routes are counted together as \"%s\": since the start there is room for "
+            "%u "
+            "names, of up to %u bytes",
             further, server->labels.names[LABEL_FURTHER], CALL_LABELS_MAX, LABEL_PATTERN_BYTES_MAX);
     return ST_OK;
 }

@@ -65,13 +65,13 @@ struct server {
     struct watch *watch;           /* of the files; NULL without --watch */
 
     /* ---- main's ---- */
-    int stop_signal; /* that has come; 0: none yet */
+    int stop_signal;    /* that has come; 0: none yet */
+    uint64_t held_most; /* by connections (net/memory.h) */
     pthread_t watchdog_thread;
     sem_t watchdog_stop;
 
     /* ---- the watchdog's thread ---- */
     struct watchdog watchdog;
-    uint64_t held_most; /* by connections (net/memory.h) */
 
     /* ---- any thread ---- */
     _Atomic enum server_phase phase;
