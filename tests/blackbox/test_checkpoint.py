@@ -1,6 +1,7 @@
 """Checkpoints while the server serves: nothing is lost, old files go, and a start needs only the newest."""
 import os
 import threading
+import time
 import unittest
 
 from clients import execute_patiently
@@ -95,7 +96,9 @@ class Restarting(unittest.TestCase):
         with Server(shards=2, options=options) as server:
             self.fill(server, 4000, versions)  # some 12 MB over 50 keys
             for _ in range(2):
-                self.assertIn(checkpoint(server), (200, 409))
+                deadline = time.monotonic() + 30
+                while checkpoint(server) == 409:  # the one that was due still runs
+                    self.assertLess(time.monotonic(), deadline)
             self.assertLess(len(files(server, "wal-")), 10)
             self.assertLessEqual(len(files(server, "snapshot-")), 3)
             server.restart(shards=1, kill=True)
