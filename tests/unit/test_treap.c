@@ -9,19 +9,7 @@
 #include <cmocka.h>
 
 #include "core/hash.h"
-#include "shard/treap.h"
-
-static int setup(void **state) {
-    struct treap *treap;
-    assert_int_equal(treap_create(42, &treap), ST_OK);
-    *state = treap;
-    return 0;
-}
-
-static int teardown(void **state) {
-    treap_destroy(*state);
-    return 0;
-}
+#include "tests/support/treap_fixture.h"
 
 static struct slice text(const char *string) {
     return slice_of(string, strlen(string));

@@ -9,21 +9,9 @@
 #include <cmocka.h>
 
 #include "core/hash.h"
-#include "shard/treap.h"
+#include "tests/support/treap_fixture.h"
 
 #define NAME_BYTES 12
-
-static int setup(void **state) {
-    struct treap *treap;
-    assert_int_equal(treap_create(42, &treap), ST_OK);
-    *state = treap;
-    return 0;
-}
-
-static int teardown(void **state) {
-    treap_destroy(*state);
-    return 0;
-}
 
 static struct slice name(unsigned number, char bytes[NAME_BYTES]) {
     (void)snprintf(bytes, NAME_BYTES, "k%08u", number);
