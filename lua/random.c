@@ -2,12 +2,7 @@
 
 #include <assert.h>
 
-static uint64_t splitmix(uint64_t *state) {
-    uint64_t word = *state += UINT64_C(0x9E3779B97F4A7C15);
-    word = (word ^ (word >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    word = (word ^ (word >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return word ^ (word >> 31);
-}
+#include "core/splitmix.h"
 
 static uint64_t rotate(uint64_t word, unsigned bits) {
     return (word << bits) | (word >> (64 - bits));
@@ -15,7 +10,7 @@ static uint64_t rotate(uint64_t word, unsigned bits) {
 
 void random_seed(struct random *random, uint64_t seed) {
     for (unsigned i = 0; i < 4; i++)
-        random->state[i] = splitmix(&seed);
+        random->state[i] = splitmix_next(&seed);
 }
 
 uint64_t random_next(struct random *random) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "core/splitmix.h"
 #include "net/reply.h"
 
 #define POOL_FREE_MAX 1024u
@@ -39,14 +40,6 @@ void exchange_pool_free(struct exchange_pool *pool) {
     pool->free_count = 0;
 }
 
-/* splitmix64 (Steele, Lea and Flood 2014): one addition and a mix, distinct for 2^64 calls. */
-static uint64_t next_random(uint64_t *state) {
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 static void write_hex(uint64_t number, char out[FRESH_ID_BYTES]) {
     for (unsigned i = 0; i < FRESH_ID_BYTES; i++)
         out[i] = "0123456789abcdef"[(number >> (60 - 4 * i)) & 15];
@@ -75,13 +68,13 @@ struct exchange *exchange_take(struct exchange_pool *pool) {
     }
     exchange->next = NULL;
     exchange->call.owner = exchange;
-    exchange->call.seed = next_random(&pool->seeds);
+    exchange->call.seed = splitmix_next(&pool->seeds);
     char *id = buf_reserve(&exchange->storage, FRESH_ID_BYTES);
     if (!id) {
         destroy(exchange);
         return NULL;
     }
-    write_hex(next_random(&pool->ids), id);
+    write_hex(splitmix_next(&pool->ids), id);
     exchange->storage.len = FRESH_ID_BYTES;
     exchange->call.request.id = slice_of(id, FRESH_ID_BYTES);
     return exchange;

@@ -4,26 +4,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "core/splitmix.h"
+
 #define BODY_BYTES_MAX (8u << 20) /* the server's own default bound */
 #define TRANSFER_AMOUNT_MAX 5
 
-/* SplitMix64 (Steele, Lea, Flood 2014): any seed is a good one, and the state is one word. */
-static uint64_t next_random(uint64_t *state) {
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 uint64_t work_random(struct work_conn *conn, uint64_t bound) {
     assert(bound >= 1 && bound <= UINT64_C(1) << 32);
-    return ((next_random(&conn->random) >> 32) * bound) >> 32;
+    return ((splitmix_next(&conn->random) >> 32) * bound) >> 32;
 }
 
 void work_conn_init(struct work_conn *conn, const struct work_context *context, uint64_t id) {
     uint64_t seed = context->seed + id;
     *conn = (struct work_conn){.id = id, .version = context->cas_version};
-    conn->random = next_random(&seed); /* so that neighbouring seeds share no sequence */
+    conn->random = splitmix_next(&seed); /* so that neighbouring seeds share no sequence */
     buf_init(&conn->body, BODY_BYTES_MAX);
 }
 

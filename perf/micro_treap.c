@@ -30,6 +30,7 @@
 #include <time.h>
 
 #include "core/hash.h"
+#include "core/splitmix.h"
 #include "shard/treap.h"
 
 #define KEY_BYTES 16
@@ -43,12 +44,8 @@
 
 static uint64_t random_state = 1;
 
-/* SplitMix64 (Steele et al. 2014). */
 static uint64_t draw(void) {
-    uint64_t bits = random_state += UINT64_C(0x9e3779b97f4a7c15);
-    bits = (bits ^ bits >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    bits = (bits ^ bits >> 27) * UINT64_C(0x94d049bb133111eb);
-    return bits ^ bits >> 31;
+    return splitmix_next(&random_state);
 }
 
 static uint64_t clock_ns(clockid_t clock) {

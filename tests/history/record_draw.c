@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/splitmix.h"
 #include "tests/history/record_txn.h"
 
 #define LISTS 5u
@@ -9,12 +10,8 @@
 #define COMERS 8u
 #define MARKERS_A_RANGE 5000u
 
-/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
 static uint64_t draw(uint64_t *state, uint64_t below) {
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return (z ^ z >> 31) % below;
+    return splitmix_next(state) % below;
 }
 
 struct drawing {

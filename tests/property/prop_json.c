@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "core/json_write.h"
+#include "core/splitmix.h"
 #include "core/value.h"
 #include "tests/support/scale.h"
 
@@ -28,12 +29,8 @@ static unsigned documents;
 static char *guard; /* the page that cannot be read; TEXT_BYTES_MAX bytes before it can */
 static struct buf document, scratch, value, written, value_again;
 
-/* splitmix64 (Steele, Lea and Flood 2014). */
 static uint64_t draw(void) {
-    uint64_t z = random_state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
+    return splitmix_next(&random_state);
 }
 
 static unsigned below(unsigned bound) {

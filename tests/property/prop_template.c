@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "core/splitmix.h"
 #include "lua/template_set.h"
 #include "tests/support/scale.h"
 #include "tests/support/script_rig.h"
@@ -17,12 +18,8 @@
 static uint64_t seed = 20261121, random_state;
 static unsigned templates;
 
-/* splitmix64 (Steele, Lea and Flood 2014). */
 static uint64_t draw(void) {
-    uint64_t z = random_state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
+    return splitmix_next(&random_state);
 }
 
 static unsigned below(unsigned bound) {

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "core/hash.h"
+#include "core/splitmix.h"
 #include "shard/treap.h"
 
 #define KEYS 257
@@ -59,12 +60,8 @@ struct run {
     size_t read_count;
 };
 
-/* SplitMix64 (Steele et al. 2014). */
 static uint64_t draw(struct run *run) {
-    uint64_t bits = run->random += UINT64_C(0x9e3779b97f4a7c15);
-    bits = (bits ^ bits >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    bits = (bits ^ bits >> 27) * UINT64_C(0x94d049bb133111eb);
-    return bits ^ bits >> 31;
+    return splitmix_next(&run->random);
 }
 
 static size_t below(struct run *run, size_t n) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/hash.h"
+#include "core/splitmix.h"
 #include "shard/state.h"
 
 #define HASH_SEED 7u
@@ -13,11 +14,7 @@
 #define LLU(number) ((unsigned long long)(number))
 
 uint64_t log_draw(uint64_t *random, uint64_t bound) {
-    /* splitmix64 (Steele et al. 2014) */
-    uint64_t z = *random += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return (z ^ (z >> 31)) % bound;
+    return splitmix_next(random) % bound;
 }
 
 /* ---- what was written ---- */

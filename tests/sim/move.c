@@ -4,13 +4,10 @@
 #include <assert.h>
 
 #include "core/clock.h"
+#include "core/splitmix.h"
 
 uint64_t sim_random(struct world *world, uint64_t below) {
-    world->random += UINT64_C(0x9E3779B97F4A7C15); /* splitmix64, Steele et al. 2014 */
-    uint64_t z = world->random;
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return (z ^ (z >> 31)) % below;
+    return splitmix_next(&world->random) % below;
 }
 
 /* Looks at a world in which nothing happens, before it is said to stand still. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/splitmix.h"
 #include "tests/history/private.h"
 
 #define KEYS MIX_KEYS_MAX
@@ -22,10 +23,7 @@ struct model {
 };
 
 uint64_t history_draw(uint64_t *state, uint64_t below) {
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return (z ^ z >> 31) % below;
+    return splitmix_next(state) % below;
 }
 
 static const char *name(char kind, unsigned group, unsigned key) {

@@ -13,6 +13,7 @@
 
 #include "core/clock.h"
 #include "core/restore.h"
+#include "core/splitmix.h"
 
 #define OPS_MAX 3u
 
@@ -55,11 +56,7 @@ void model_holds(bool condition, const char *text, const char *file, int line) {
 }
 
 uint64_t model_draw(uint64_t *random, uint64_t bound) {
-    /* splitmix64 (Steele et al. 2014) */
-    uint64_t z = *random += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return (z ^ (z >> 31)) % bound;
+    return splitmix_next(random) % bound;
 }
 
 void model_copy(const struct log_model *from, struct log_model *to) {

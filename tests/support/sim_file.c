@@ -6,18 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/splitmix.h"
+
 /* ---- small things ---- */
 
-static uint64_t sim_draw(uint64_t *random) {
-    /* splitmix64 (Steele et al. 2014): any seed is as good as any other */
-    uint64_t z = *random += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
 uint64_t sim_below(uint64_t *random, uint64_t bound) {
-    return sim_draw(random) % bound;
+    return splitmix_next(random) % bound;
 }
 
 void *sim_checked(void *memory) {

@@ -6,6 +6,7 @@
 
 #include "core/hash.h"
 #include "core/mutant.h"
+#include "core/splitmix.h"
 #include "shard/coordinator.h"
 #include "shard/gate.h"
 #include "shard/timers.h"
@@ -17,11 +18,7 @@
 
 uint64_t stage_random(struct stage *stage, uint64_t below) {
     assert(below > 0);
-    stage->random += UINT64_C(0x9E3779B97F4A7C15); /* splitmix64, Steele et al. 2014 */
-    uint64_t z = stage->random;
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return (z ^ (z >> 31)) % below;
+    return splitmix_next(&stage->random) % below;
 }
 
 static void stage_send(void *ctx, unsigned to, struct msg *msg) {
