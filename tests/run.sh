@@ -8,8 +8,9 @@
 #   sh tests/run.sh --ci         release, asan, tsan, lint and fuzz, one after the other
 #   sh tests/run.sh --long N ... before any of these: N times the seeds, repetitions and durations
 #
-# Missing Debian packages are installed first. Each preset builds into build-<preset>. The output closes
-# with ctest's summary of every preset; the exit code is 0 only if all of them passed.
+# Missing Debian packages are installed first. Each preset builds into build-<preset>; what its tests counted is
+# in build-<preset>/report.txt. The output closes with ctest's summary (with --ci that of every preset, behind
+# the ends of what failed tests printed); the exit code is 0 only if all of them passed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -56,11 +57,24 @@ case " $presets " in *" lint "*) sh demos/packages.sh clang-format clang-tidy cp
 # that measure time.
 tests_at_once=2
 
-# One preset; its ctest output goes to the terminal and to build-<preset>/ctest.log.
-run_tests() (
-    preset=$1
+# What the tests of a preset counted, from their output, goes to build-<preset>/report.txt.
+write_report() {
+    test_log="build-$1/Testing/Temporary/LastTest.log"
+    {
+        echo "what the properties tried:"
+        grep -ahE ' tried: [0-9]|crash points, |failing calls: |full disks that|attempts lost and run|^(history|hermitage|model|sim|mutant): ' \
+            "$test_log" || true
+        echo "what the sandbox contained: case | shards | how | milliseconds | longest wait of another client, ms"
+        grep -ahoE 'sandbox: .* \| .*' "$test_log" || true
+        echo "what overload did: case | shards | connections | p99 us without | with | ratio | MiB before / with / after | descriptors"
+        grep -ahoE 'overload: .* \| .*' "$test_log" || true
+    } >"build-$1/report.txt"
+}
+
+# A preset with tests: build, ctest, report.
+run_tests() {
     wrapper=""
-    case "$preset" in
+    case "$1" in
     asan | tsan)
         # Tests that only repeat themselves do it less often where everything is ten times slower.
         export CONCAVE_TEST_SCALE="${CONCAVE_TEST_SCALE-0.25}"
@@ -69,64 +83,115 @@ run_tests() (
         ;;
     esac
     # CI tries every bit, cut and outcome once, where it is fast.
-    if [ "$preset" = release ] && [ -n "$ci" ]; then export CONCAVE_PROPERTY_FULL=1; fi
-    cmake --preset "$preset" >/dev/null || exit 1
-    cmake --build "build-$preset" --parallel "$(nproc)" || exit 1
-    # sh has no pipefail: ctest leaves its verdict in a file.
-    status_file="build-$preset/ctest.status"
-    echo 1 >"$status_file"
+    if [ "$1" = release ] && [ -n "$ci" ]; then export CONCAVE_PROPERTY_FULL=1; fi
+    cmake --preset "$1" >/dev/null || return 1
+    cmake --build "build-$1" --parallel "$(nproc)" || return 1
+    status=0
     # shellcheck disable=SC2086 # an empty wrapper is no word
-    { $wrapper ctest --test-dir "build-$preset" --output-on-failure --no-tests=error \
-        --parallel "$tests_at_once" && echo 0 >"$status_file"; } 2>&1 |
-        tee "build-$preset/ctest.log"
-    echo "what the properties tried:"
-    grep -ahE ' tried: [0-9]|crash points, |failing calls: |full disks that|attempts lost and run|^(history|hermitage|model|sim|mutant): ' \
-        "build-$preset/Testing/Temporary/LastTest.log" || true
-    echo "what the sandbox contained: case | shards | how | milliseconds | longest wait of another client, ms"
-    grep -ahoE 'sandbox: .* \| .*' "build-$preset/Testing/Temporary/LastTest.log" || true
-    echo "what overload did: case | shards | connections | p99 us without | with | ratio | MiB before / with / after | descriptors"
-    grep -ahoE 'overload: .* \| .*' "build-$preset/Testing/Temporary/LastTest.log" || true
-    exit "$(cat "$status_file")"
-)
+    $wrapper ctest --test-dir "build-$1" --output-on-failure --no-tests=error \
+        --parallel "$tests_at_once" || status=1
+    write_report "$1"
+    return $status
+}
 
 run_lint() {
     find core shard lua net tests perf -name '*.[ch]' -exec clang-format --dry-run --Werror {} + &&
         cmake --preset lint >/dev/null && cmake --build build-lint --parallel "$(nproc)"
 }
 
+run_preset() {
+    case "$1" in
+    lint) run_lint ;;
+    fuzz) sh tests/fuzz/run.sh ;;
+    *) run_tests "$1" ;;
+    esac
+}
+
+# ---- CI: all presets, told briefly. What one prints is kept whole in build-<preset>/output.log. ----
+
+# Of a preset's output: every 25th test, and at once each that did not pass.
+briefly() {
+    awk '$2 == "Test" && $3 ~ /^#/ {
+        tests++
+        if (!/ Passed /) print; else if (tests % 25 == 0) print "   " $1 " tests"
+        fflush()
+    }'
+}
+
+# What a passed preset found, in a few lines; the rest is in its report.
+tell_report() {
+    report="build-$1/report.txt"
+    if [ ! -f "$report" ]; then return; fi
+    if [ "$1" = release ]; then
+        grep -aE 'crash points, |failing calls: |logs tried: |full disks that|^history: (shards|[0-9]+ of)|^sim: [0-9]+ (seeds:|crashes)' "$report" || true
+        sed -nE 's/^(mutant: .* \| caught by the [a-z ]+): .*( \| [0-9]+ seeds)$/\1\2/p; /^mutant: .* caught$/p' "$report"
+        sed -n '/^model: counterexample/d; /^model: /p' "$report"
+    fi
+    awk -F'|' '/^sandbox: / {
+        cases++
+        if ($4 + 0 > slowest) { slowest = $4; name = substr($1, 10) }
+        if ($5 + 0 > wait) wait = $5
+    }
+    END { sub(/ +$/, "", name)
+        printf "sandbox: %d cases contained, the slowest in %d ms (%s), others waited %d ms at most\n", cases,
+            slowest, name, wait }' "$report"
+    echo "all of it: $report"
+}
+
+# The end of what each failed test of a preset printed; of the preset itself, if no test did.
+tell_failures() {
+    tested="build-$1/Testing/Temporary"
+    if [ ! -s "$tested/LastTestsFailed.log" ]; then
+        tail -n 40 "build-$1/output.log" | cut -c 1-300
+        return
+    fi
+    cut -d : -f 2 "$tested/LastTestsFailed.log" | while read -r name; do
+        echo "-- $1: $name"
+        awk -v name="$name" '$2 == "Testing:" { on = $3 == name } /^"[^"]*" end time/ { on = 0 } on' \
+            "$tested/LastTest.log" | tail -n 60 | cut -c 1-300
+    done
+}
+
+# How a preset ended: ctest's summary, or its like.
+tell_summary() {
+    case "$1" in
+    lint) case "$failed" in *" lint"*) echo "lint: failed" ;; *) echo "lint: passed" ;; esac ;;
+    fuzz) cat build-fuzz/fuzz-*.line 2>/dev/null || echo "fuzz: did not build" ;;
+    *)
+        echo "$1:"
+        if ! grep -aq 'tests passed' "build-$1/output.log"; then echo "did not build"; fi
+        sed -n '/tests passed/,$p' "build-$1/output.log"
+        ;;
+    esac
+}
+
 failed=""
 for preset in $presets; do
     echo "== $preset"
-    rm -f "build-$preset/ctest.log"
     started=$(date +%s)
-    if [ "$preset" = lint ]; then
-        run_lint || failed="$failed lint"
-    elif [ "$preset" = fuzz ]; then
-        rm -f build-fuzz/fuzz-*.line
-        sh tests/fuzz/run.sh || failed="$failed fuzz"
-    else
-        run_tests "$preset" || failed="$failed $preset"
+    mkdir -p "build-$preset"
+    rm -f "build-$preset/report.txt" "build-$preset/Testing/Temporary/LastTestsFailed.log" "build-$preset"/fuzz-*.line
+    # sh has no pipefail: the verdict is left in a file.
+    echo 1 >"build-$preset/status"
+    { run_preset "$preset" && echo 0 >"build-$preset/status"; } 2>&1 | tee "build-$preset/output.log" |
+        if [ -n "$ci" ]; then briefly; else cat; fi
+    if [ "$(cat "build-$preset/status")" != 0 ]; then failed="$failed $preset"; fi
+    if [ -n "$ci" ]; then
+        tell_report "$preset"
+    elif [ -f "build-$preset/report.txt" ]; then
+        cat "build-$preset/report.txt"
     fi
     echo "== $preset took $(($(date +%s) - started)) s"
 done
 
-if [ -n "$failed" ]; then echo "run.sh: failed:$failed" >&2; fi
-# Where several ran, their summaries once more, together. (One alone has just printed its own.)
-case "$presets" in *" "*)
-    for preset in $presets; do
-        echo
-        echo "== $preset"
-        if [ "$preset" = lint ]; then
-            case "$failed" in *" lint"*) echo "failed" ;; *) echo "passed" ;; esac
-        elif [ "$preset" = fuzz ]; then
-            cat build-fuzz/fuzz-*.line 2>/dev/null || echo "did not build"
-            case "$failed" in *" fuzz"*) echo "failed" ;; *) echo "passed" ;; esac
-        elif [ -f "build-$preset/ctest.log" ]; then
-            sed -n '/tests passed/,$p' "build-$preset/ctest.log"
-        else
-            echo "did not build"
-        fi
+if [ -n "$ci" ]; then
+    for preset in $failed; do
+        echo "== what failed: $preset"
+        tell_failures "$preset"
     done
-    ;;
-esac
-[ -z "$failed" ]
+fi
+for preset in $presets; do tell_summary "$preset"; done
+if [ -n "$failed" ]; then
+    echo "run.sh: failed:$failed" >&2
+    exit 1
+fi
