@@ -3,8 +3,9 @@
 #
 #   sh tests/browser/run.sh BUILD [FILE...]     BUILD holds the `concave` to test; FILEs instead of all tests
 #
-# Everything that is written goes to BUILD/browser: the node module (by `npm ci`, again only if
-# package-lock.json has changed), npm's cache, the browser's profiles, and a screenshot of each demo (*.png).
+# What is kept goes to BUILD/browser: the node module (by `npm ci`, again only if package-lock.json has
+# changed), npm's cache, and a screenshot of each demo (*.png). Profiles and data are in a folder of /tmp that goes
+# with the run: Chromium puts a socket there, and the path of a socket has 108 bytes at most, wherever BUILD is.
 # It needs node 18 or later, npm, and Chromium (Debian's, or what CONCAVE_CHROMIUM names).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +25,7 @@ for tool in node npm "$chromium"; do
     fi
 done
 
-mkdir -p "$out/home" "$out/tmp"
+mkdir -p "$out/home"
 if ! cmp -s "$here/package-lock.json" "$out/installed-package-lock.json"; then
     cp "$here/package.json" "$here/package-lock.json" "$out/"
     if ! (cd "$out" && npm ci --cache "$out/npm-cache" --no-audit --no-fund --no-update-notifier \
@@ -36,6 +37,9 @@ if ! cmp -s "$here/package-lock.json" "$out/installed-package-lock.json"; then
 fi
 
 # A home of its own for the browser: the user's may be read-only, or none.
-export HOME="$out/home" TMPDIR="$out/tmp" XDG_CONFIG_HOME="$out/home/.config" XDG_CACHE_HOME="$out/home/.cache"
+temporary=$(mktemp -d /tmp/concave-browser.XXXXXX)
+trap 'rm -rf "$temporary"' EXIT
+trap 'exit 1' HUP INT TERM
+export HOME="$out/home" TMPDIR="$temporary" XDG_CONFIG_HOME="$out/home/.config" XDG_CACHE_HOME="$out/home/.cache"
 if [ $# -eq 0 ]; then set -- "$here"/*.test.mjs; fi
-CONCAVE_BINARY="$build/concave" CONCAVE_CHROMIUM="$chromium" CONCAVE_BROWSER="$out" exec node --test "$@"
+CONCAVE_BINARY="$build/concave" CONCAVE_CHROMIUM="$chromium" CONCAVE_BROWSER="$out" node --test "$@"
