@@ -164,12 +164,12 @@ static enum status read_name(struct parser *parser, const struct tag *tag, struc
     op->part = part_count(parser);
     if (name.len == 0)
         return fail(parser, tag->at, "tag without a name");
+    if (name.data[0] && strchr("<$*", name.data[0]))
+        return fail(parser, tag->at, "tags that begin with '%c' are not supported", name.data[0]);
     for (size_t i = 0; i < name.len; i++)
         if (is_space(name.data[i]))
             return fail(
                 parser, tag->at, "a name has no white space: '%.*s'", shown(name), name.data);
-    if (strchr("<$*", name.data[0]))
-        return fail(parser, tag->at, "tags that begin with '%c' are not supported", name.data[0]);
     if (slice_equal(name, SLICE(".")))
         return ST_OK;
     size_t start = 0;

@@ -51,6 +51,10 @@ static void mistakes_are_told_with_their_place(void **state) {
         {"{{..}}", "1:1: a dotted name with an empty part: '..'"},
         {"{{<p}}{{/p}}", "1:1: tags that begin with '<' are not supported"},
         {"{{$p}}{{/p}}", "1:1: tags that begin with '$' are not supported"},
+        {"{{< p}}{{/p}}", "1:1: tags that begin with '<' are not supported"},
+        {"{{$ p}}{{/p}}", "1:1: tags that begin with '$' are not supported"},
+        {"{{#*p}}{{/*p}}", "1:1: tags that begin with '*' are not supported"},
+        {"{{&*p}}", "1:1: tags that begin with '*' are not supported"},
         {"{{=<%%>=}}",
             "1:1: delimiters are two words of up to 32 bytes without '=', as in {{=<% %>=}}"},
         {"{{==}}",
@@ -79,6 +83,7 @@ static void what_looks_odd_may_be_a_template(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_string_equal(parse(slice_of(cases[i], strlen(cases[i]))), "fine");
     assert_string_equal(parse(slice_of("a\0{{b\0}}", 8)), "fine");
+    assert_string_equal(parse(slice_of("{{\0b}}", 6)), "fine");
     assert_string_equal(parse(slice_of(NULL, 0)), "fine");
 }
 
