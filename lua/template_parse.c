@@ -289,6 +289,8 @@ static enum status add_value(struct parser *parser, const struct tag *tag) {
 static enum status add_partial(
     struct parser *parser, const struct tag *tag, bool standalone, size_t line) {
     struct slice name = tag->content;
+    if (name.len && name.data[0] == '*') /* it would pass for a missing one */
+        return fail(parser, tag->at, "tags that begin with '>*' are not supported");
     if (!template_name_valid(name))
         return fail(parser, tag->at,
             "a partial's name has parts between '/', none of them '..' or empty: '%.*s'",

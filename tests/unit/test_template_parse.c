@@ -55,6 +55,10 @@ static void mistakes_are_told_with_their_place(void **state) {
         {"{{$ p}}{{/p}}", "1:1: tags that begin with '$' are not supported"},
         {"{{#*p}}{{/*p}}", "1:1: tags that begin with '*' are not supported"},
         {"{{&*p}}", "1:1: tags that begin with '*' are not supported"},
+        {"a\n  {{>*p}}\n", "2:3: tags that begin with '>*' are not supported"},
+        {"{{> * p }}", "1:1: tags that begin with '>*' are not supported"},
+        {"{{>**p}}", "1:1: tags that begin with '>*' are not supported"},
+        {"{{=<% %>=}}\n<%>*a.b%>", "2:1: tags that begin with '>*' are not supported"},
         {"{{=<%%>=}}",
             "1:1: delimiters are two words of up to 32 bytes without '=', as in {{=<% %>=}}"},
         {"{{==}}",
@@ -79,7 +83,7 @@ static void what_looks_odd_may_be_a_template(void **state) {
     (void)state;
     static const char *const cases[] = {"", "{", "}}", "{ {x} }", "{{x}}}", "{{{x}}}}",
         "{{a-b_c?}}", "{{!}}", "{{! {{ }}", "{{é}}", "{{#a}}{{/ a }}", "{{= { } =}}{x}",
-        "{{=a b=}}axb", "\r\n", "{{x\n}}", "{{>a b}}"};
+        "{{=a b=}}axb", "\r\n", "{{x\n}}", "{{>a b}}", "{{>a*}}", "{{>a/*}}"};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_string_equal(parse(slice_of(cases[i], strlen(cases[i]))), "fine");
     assert_string_equal(parse(slice_of("a\0{{b\0}}", 8)), "fine");
