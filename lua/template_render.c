@@ -68,11 +68,15 @@ static inline char *reserve(lua_State *L, struct render *render, size_t len) {
 }
 
 static inline void put(lua_State *L, struct render *render, struct slice text) {
+    if (text.len == 0)
+        return; /* there may be no room at all yet, nor a text */
     memcpy(reserve(L, render, text.len), text.data, text.len);
     render->out_len += text.len;
 }
 
 static void put_escaped(lua_State *L, struct render *render, struct slice text) {
+    if (text.len == 0)
+        return;
     if (text.len > RENDER_BYTES_MAX)
         grow(L, render, text.len); /* which refuses it */
     size_t most = text.len * HTML_GROWTH_MAX;

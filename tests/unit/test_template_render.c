@@ -40,10 +40,12 @@ static void lua_values_mean_what_the_manual_says(void **state) {
     (void)state;
     rig_write_file(&rig, "s.mustache", "{{#x}}[{{.}}]{{/x}}{{^x}}none{{/x}}");
     rig_write_file(&rig, "m.mustache", "{{#x}}[{{n}}]{{/x}}{{^x}}none{{/x}}");
+    rig_write_file(&rig, "e.mustache", "{{{x}}}{{x}}{{{x}}}");
     rig_write_file(&rig, "r.mustache", "{{method}} {{path}} {{query.q}} {{#query}}{{q}}{{/query}}");
     static const struct expectation lines[] = {
         {"return 200, render('s')", "200 none"},
         {"return 200, render('s', nil)", "200 none"},
+        {"return 200, render('e', { x = '' })", "200 "}, /* before there is room for anything */
         {"return 200, render('s', 7)", "200 none"},
         {"return 200, render('s', {})", "200 none"},
         {"return 200, render('s', { x = {} })", "200 none"},
