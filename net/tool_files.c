@@ -129,13 +129,13 @@ static enum status check_joint(struct segment *segment, bool first, bool before_
         return ST_CORRUPT;
     }
     bool joins = first ? log->any_beginning || header->before_lsn <= log->after_lsn
-                       : header->before_lsn == log->last_lsn || !before_is_known;
+                       : header->before_lsn == log->joins_lsn || !before_is_known;
     if (joins)
         return ST_OK;
     buf_printf(log->problems,
         "%s: offset 0: damaged: it goes on after LSN %" PRIu64
         ", but what is before it ends with LSN %" PRIu64 "\n",
-        segment->path, header->before_lsn, first ? log->after_lsn : log->last_lsn);
+        segment->path, header->before_lsn, first ? log->after_lsn : log->joins_lsn);
     return ST_CORRUPT;
 }
 
@@ -268,6 +268,9 @@ static enum status read_segment(struct segment *segment, bool first, bool before
         if (more == ST_OK)
             more = check_end(segment);
         log->last_lsn = segment->reader.next_lsn - 1;
+        log->joins_lsn = segment->reader.next_lsn > segment->reader.header.first_lsn
+                             ? log->last_lsn
+                             : segment->reader.header.before_lsn;
         status = status == ST_OK ? more : status;
     }
     log->bytes += segment->reader.size;

@@ -64,6 +64,8 @@ struct tool_log {
     uint64_t records, bytes;
     uint64_t first_lsn; /* of the oldest segment read */
     uint64_t last_lsn;  /* the next record will have a higher one */
+    uint64_t joins_lsn; /* what the next segment's header must say is before it: a gap that a
+                           segment without records declares is behind this */
     uint64_t gone;      /* segments that were not there any more */
     struct buf *notes;  /* a line about a torn end */
 };

@@ -158,6 +158,25 @@ class Verify(ToolCase):
         self.assertIn("LSN %d" % last.lsn, done.stderr)
         self.assertEqual(last_lsn_of(self.dump()), last.lsn - 1)
 
+    def test_gaps_behind_one_another(self):
+        """A server that may have shown LSNs is killed, and so are starts after it: each leaves a segment without a record,
+        whose header declares a gap."""
+        self.server.options = SMALL + ["--durability", "manual"]
+        expected = {}
+        for written in (False, True):
+            for start in range(3):
+                self.server.start()
+                if written and start == 0:
+                    expected["k"] = ("v", self.server.put("k", "v"))
+                    self.server.request("POST", "/v1/admin/flush")
+                kill(self.server)
+                self.assertIn(": fine: ", self.tool("verify", self.data).stdout)
+                self.assertEqual(state(self.dump()), expected)
+        self.assertEqual([files.records(path) for path in files.segments(self.data)[-2:]], [[], []])
+        shown = last_lsn_of(self.dump())
+        self.server.start()
+        self.assertGreater(self.server.put("new", 1), shown)
+
 
 class Dump(ToolCase):
     def test_shows_the_state_that_the_server_shows(self):
