@@ -17,6 +17,8 @@ struct tool_state {
     struct snapshot_reader *counting, *printing; /* NULL: there is no snapshot */
     struct treap *changes; /* since the snapshot; a key that is gone has an empty value */
     uint64_t hash_seed;
+    uint64_t salt;    /* of the log; 0: there is none */
+    uint64_t reached; /* what the snapshots tried say was on disk, damaged ones too */
 };
 
 const struct tool_head *tool_state_head(const struct tool_state *state) {
@@ -157,14 +159,30 @@ static void drop(struct tool_state *state) {
     state->head = (struct tool_head){0};
 }
 
+/* Notes what a snapshot shows to have been on disk; of one without a header that is its name. */
+static void note_reached(struct tool_state *state, uint64_t lsn) {
+    if (lsn > state->reached)
+        state->reached = lsn;
+}
+
 static enum status open_snapshot(struct tool_state *state, uint64_t lsn, struct buf *problems) {
     enum status status = snapshot_reader_open(state->dir, lsn, &state->counting, problems);
+    if (status == ST_CORRUPT)
+        note_reached(state, lsn);
     if (status == ST_OK)
         status = snapshot_reader_open(state->dir, lsn, &state->printing, problems);
-    if (status != ST_OK)
-        buf_append_byte(problems, '\n');
-    else
-        state->head.first_run = snapshot_reader_info(state->printing)->first_run;
+    if (status == ST_OK) {
+        const struct snapshot_info *info = snapshot_reader_info(state->printing);
+        note_reached(state, info->applied_lsn);
+        state->head.first_run = info->first_run;
+        if (state->salt == 0 || state->salt == info->salt)
+            return ST_OK;
+        buf_printf(problems,
+            "%s: the snapshot of LSN %" PRIu64 " belongs to another data directory", state->dir,
+            lsn);
+        status = ST_CORRUPT;
+    }
+    buf_append_byte(problems, '\n');
     return status;
 }
 
@@ -184,8 +202,15 @@ static enum status read_log(struct tool_state *state, const struct tool_files *f
     if (status != ST_OK)
         return status;
     state->head.last_lsn = log.last_lsn;
-    return state->printing ? tool_log_check_snapshot(&log, snapshot_reader_info(state->printing))
-                           : ST_OK;
+    if (state->printing)
+        status = tool_log_check_snapshot(&log, snapshot_reader_info(state->printing));
+    if (status != ST_OK || log.last_lsn >= state->reached)
+        return status;
+    buf_printf(problems,
+        "%s: damaged: the log ends with LSN %" PRIu64
+        ", but a snapshot that was passed over shows that LSN %" PRIu64 " was on disk\n",
+        state->dir, log.last_lsn, state->reached);
+    return ST_CORRUPT;
 }
 
 /* The state from this snapshot (0: from none) and the log behind it. */
@@ -213,6 +238,13 @@ static enum status build_newest(
     const struct tool_lsns *snapshots = &files->snapshots;
     enum status status = ST_OK;
     bool damaged = true;
+    state->salt = state->reached = 0;
+    if (snapshots->count > 0 && files->segments.count > 0)
+        status = wal_read_salt(state->dir, &state->salt, problems);
+    if (status != ST_OK) {
+        buf_append_byte(problems, '\n');
+        return status;
+    }
     for (size_t i = 0; i <= snapshots->count && damaged; i++) {
         drop(state);
         uint64_t lsn = i < snapshots->count ? snapshots->list[i] : 0;

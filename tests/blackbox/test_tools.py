@@ -492,6 +492,50 @@ class WithASnapshot(ToolCase):
         self.tool("verify", self.other.data, code=1)
         self.tool("dump", self.other.data, code=1)
 
+    def checkpoint(self, server):
+        self.assertEqual(server.request("POST", "/v1/admin/checkpoint").status, 200)
+        return files.snapshots(server.data)[-1]
+
+    def test_a_damaged_snapshot_still_says_what_the_log_must_hold(self):
+        """As at a start: what a newer snapshot has seen is not given up because that snapshot is damaged."""
+        server = self.other.start()
+        kept = server.put("kept", 1)
+        server.put("lost", 1)
+        newest = self.checkpoint(server)
+        server.put("lost too", 1)
+        kill(server)
+        size = os.path.getsize(newest)
+        files.flip(newest, size - 1)  # its last block; the header tells how far it reaches
+        self.assertIn("lost too", state(self.dump(self.other.data)))
+        files.cut_after(files.segments(self.other.data)[-1], kept)
+        for _ in range(2):
+            for arguments in (("dump", self.other.data), ("serve", "--data", self.other.data, "--addr", "127.0.0.1:0")):
+                done = run(*arguments)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn("LSN %d" % (kept + 1), done.stderr)
+            files.overwrite(newest, 0, bytes(100))  # and now only its name does
+
+    def test_a_snapshot_of_another_directory_is_passed_over(self):
+        foreign = Server(options=SMALL, data=self.path("foreign"))
+        self.addCleanup(foreign.remove)
+        foreign.start()
+        for number in range(8):
+            foreign.put("f%d" % number, number)
+        path = self.checkpoint(foreign)
+        kill(foreign)
+        server = self.other.start()
+        for number in range(8):
+            server.put("n%d" % number, number)
+        found = server.dump()
+        kill(server)
+        shutil.copy(path, self.other.data)
+        self.assertEqual(files.snapshots(self.other.data)[-1], os.path.join(self.other.data, os.path.basename(path)))
+        self.assertEqual(state(self.dump(self.other.data)), found)
+        self.assertIn("another data directory", self.tool("dump", self.other.data).stderr)
+        self.tool("verify", self.other.data, code=1)
+        self.other.start()
+        self.assertEqual(self.other.dump(), found)
+
     def test_a_file_that_cannot_be_opened_is_not_taken_for_gone(self):
         os.remove(self.snapshot)
         os.symlink("nowhere", self.snapshot)
