@@ -294,11 +294,11 @@ static void *thread_main(void *argument) {
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
     for (;;) {
         struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += (long)LOOK_NS;
         until.tv_sec += until.tv_nsec / (long)NS_PER_S;
         until.tv_nsec %= (long)NS_PER_S;
-        (void)sem_timedwait(&checkpointer->wake, &until);
+        (void)sem_clockwait(&checkpointer->wake, CLOCK_MONOTONIC, &until);
         /* What was asked for before the stop is done first: somebody waits for it. */
         look(checkpointer);
         if (atomic_load(&checkpointer->stop) &&

@@ -15,12 +15,12 @@ struct running {
     struct worker_job job;
     sem_t done;
     atomic_bool abandoned;
-    enum status status;
+    _Atomic enum status status;
 };
 
 static void ended(void *ctx, struct exchange *exchange) {
     struct running *running = ctx;
-    running->status = exchange->call.outcome;
+    atomic_store(&running->status, exchange->call.outcome);
     sem_post(&running->done);
 }
 
@@ -29,18 +29,18 @@ static void begin(struct worker *worker, void *ctx) {
     enum status status = worker_run(worker, &running->job);
     if (status == ST_OK)
         return;
-    running->status = status;
+    atomic_store(&running->status, status);
     sem_post(&running->done);
 }
 
 /* True once it has ended; false after LOOK_NS. */
 static bool wait_for_end(struct running *running) {
     struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (long)LOOK_NS;
     until.tv_sec += until.tv_nsec / (long)NS_PER_S;
     until.tv_nsec %= (long)NS_PER_S;
-    return sem_timedwait(&running->done, &until) == 0;
+    return sem_clockwait(&running->done, CLOCK_MONOTONIC, &until) == 0;
 }
 
 static enum status run(struct server *server, struct running *running, const char *name,
@@ -55,15 +55,16 @@ static enum status run(struct server *server, struct running *running, const cha
         if (stopped(ctx))
             atomic_store(&running->abandoned, true);
     sem_destroy(&running->done);
-    if (running->status == ST_OK)
+    enum status status = atomic_load(&running->status);
+    if (status == ST_OK)
         return ST_OK;
     if (atomic_load(&running->abandoned)) {
         buf_printf(error, "%s: on(\"%s\") was stopped", server->options->app, name);
         return ST_CLOSED;
     }
     buf_printf(error, "%s: on(\"%s\") failed: %s (the lines above say where)", server->options->app,
-        name, status_text(running->status));
-    return running->status;
+        name, status_text(status));
+    return status;
 }
 
 enum status lifecycle_run(struct server *server, struct generation *generation,
