@@ -157,6 +157,14 @@ void worker_wake_for_sync(struct worker *worker) {
         loop_wake(worker->loop);
 }
 
+/* An empty mailbox is told too: the depth of an idle shard is 0, not that of its last batch. */
+static void note_depth(struct worker *worker, unsigned count) {
+    if (count == worker->mailbox_found)
+        return;
+    worker->mailbox_found = count;
+    stats_set(worker->server->stats, worker->index, worker->mailbox_depth, count);
+}
+
 static void deliver(struct worker *worker, struct msg *msg) {
     unsigned count = 0;
     uint64_t now_ns = worker_clock(worker);
@@ -174,8 +182,7 @@ static void deliver(struct worker *worker, struct msg *msg) {
         count++;
         msg = next;
     }
-    if (count > 0)
-        stats_set(worker->server->stats, worker->index, worker->mailbox_depth, count);
+    note_depth(worker, count);
 }
 
 /* ---- calls ---- */
@@ -495,8 +502,10 @@ static void set_timer(struct worker *worker) {
 static bool fall_asleep(struct worker *worker) {
     mailbox_sleep(&worker->box);
     struct msg *late = mailbox_drain(&worker->box);
-    if (!late && !atomic_load(&worker->synced))
+    if (!late && !atomic_load(&worker->synced)) {
+        note_depth(worker, 0);
         return true;
+    }
     mailbox_wake(&worker->box);
     deliver(worker, late);
     return false;

@@ -88,6 +88,7 @@ struct worker {
     struct route_counts *counts;         /* by label, CALL_LABELS_MAX */
     unsigned files_out;                  /* exchanges that the file thread has */
     stats_id mailbox_depth, lua_memory;
+    unsigned mailbox_found; /* messages at the last look, which is what mailbox_depth shows */
     uint64_t lua_measured_ns;
     uint64_t date_second;
     char date[REPLY_DATE_BYTES + 1];

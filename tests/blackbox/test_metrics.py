@@ -214,6 +214,15 @@ class Metrics(ServerCase):
         self.assertGreaterEqual(self.number(after, "concave_shard_bytes")
                                 - self.number(before, "concave_shard_bytes"), 9000)
 
+    def test_the_mailbox_of_an_idle_shard_is_empty(self):
+        depth = "concave_shard_mailbox_depth"
+        self.server.execute(*({"cmd_type": "set", "key": self.key(n), "value": n} for n in range(40)))
+        families, deadline = self.read(), time.monotonic() + 10
+        while self.number(families, depth) != 0 and time.monotonic() < deadline:
+            families = self.read()
+        self.assertEqual({dict(labels)["shard"]: number for (_, labels), number
+                          in families[depth][1].items()}, {"0": 0, "1": 0})
+
     def test_build_info_names_version_and_shards(self):
         (_, labels), = self.read()["concave_build_info"][1]
         self.assertEqual(dict(labels)["shards"], "2")
