@@ -1,7 +1,7 @@
 /* The chunked transfer coding, byte by byte but for the data itself.
  *
- *   SIZE -> SIZE_MORE -+-> EXTENSION -+-> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE
- *                      +--------------+         \-> FIELD (after a chunk of size 0)
+ *   SIZE -> SIZE_MORE -+-> EXT ... -+-> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE
+ *                      +------------+         \-> FIELD (after a chunk of size 0)
  *   FIELD -> NAME -> VALUE -> FIELD_LF -> FIELD
  *        \-> END_LF -> end
  *
@@ -17,7 +17,15 @@
 enum state {
     SIZE, /* the state to start in: zero */
     SIZE_MORE,
-    EXTENSION,
+    EXT,            /* behind ";" */
+    EXT_NAME,       /* in a name */
+    EXT_NAME_SPACE, /* in white space behind one */
+    EXT_IS,         /* behind "=" */
+    EXT_TOKEN,      /* in a value without quotes */
+    EXT_QUOTED,     /* in one with them */
+    EXT_ESCAPED,    /* behind the backslash there */
+    EXT_UNQUOTED,   /* behind the closing quote */
+    EXT_VALUE_SPACE,
     SIZE_LF,
     DATA,
     DATA_CR,
@@ -48,26 +56,85 @@ static bool step_size(struct http_chunked *chunked, char byte, const struct http
     assert(body->len <= limits->body_bytes_max);
     if (chunked->left > limits->body_bytes_max - body->len)
         return http_refuse(error, 413, "the body is larger than this server takes");
-    chunked->state = byte == ';' ? EXTENSION : SIZE_LF;
+    chunked->state = byte == ';' ? EXT : SIZE_LF;
     return true;
 }
 
-/* Extensions are passed over (RFC 9112 section 7.1.1: unknown ones are ignored, and long ones are
- * best limited). All those of a body share one bound with its trailer fields, so that a body of
- * many small chunks cannot cost a multiple of its size. */
+/* ---- extensions: *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ), RFC 9112
+ * section 7.1.1. Each function gives the state behind a byte; SIZE, where none leads back to, if it
+ * may not stand there. ---- */
+
+static bool is_space(char byte) {
+    return byte == ' ' || byte == '\t';
+}
+
+static enum state behind_name(enum state state, char byte) {
+    if (state == EXT_NAME && http_byte_is(byte, HTTP_TOKEN))
+        return EXT_NAME;
+    if (state == EXT_NAME && byte == '\r')
+        return SIZE_LF;
+    if (is_space(byte))
+        return EXT_NAME_SPACE;
+    return byte == '=' ? EXT_IS : byte == ';' ? EXT : SIZE;
+}
+
+static enum state behind_value(enum state state, char byte) {
+    if (state == EXT_TOKEN && http_byte_is(byte, HTTP_TOKEN))
+        return EXT_TOKEN;
+    if (state != EXT_VALUE_SPACE && byte == '\r')
+        return SIZE_LF;
+    if (is_space(byte))
+        return EXT_VALUE_SPACE;
+    return byte == ';' ? EXT : SIZE;
+}
+
+static enum state behind_quoted(enum state state, char byte) {
+    if (!http_byte_is(byte, HTTP_VALUE))
+        return SIZE;
+    if (state == EXT_ESCAPED)
+        return EXT_QUOTED;
+    return byte == '"' ? EXT_UNQUOTED : byte == '\\' ? EXT_ESCAPED : EXT_QUOTED;
+}
+
+static enum state behind_extension_byte(enum state state, char byte) {
+    switch (state) {
+    case EXT:
+        return is_space(byte) ? EXT : http_byte_is(byte, HTTP_TOKEN) ? EXT_NAME : SIZE;
+    case EXT_NAME:
+    case EXT_NAME_SPACE:
+        return behind_name(state, byte);
+    case EXT_IS:
+        if (byte == '"')
+            return EXT_QUOTED;
+        return is_space(byte) ? EXT_IS : http_byte_is(byte, HTTP_TOKEN) ? EXT_TOKEN : SIZE;
+    case EXT_QUOTED:
+    case EXT_ESCAPED:
+        return behind_quoted(state, byte);
+    default:
+        return behind_value(state, byte);
+    }
+}
+
+/* Well-formed extensions are passed over (unknown ones are to be ignored, and long ones are best
+ * limited). All those of a body share one bound with its trailer fields, so that a body of many
+ * small chunks cannot cost a multiple of its size. */
 static bool step_extension(struct http_chunked *chunked, char byte,
     const struct http_limits *limits, struct http_error *error) {
-    if (byte == '\r') {
-        chunked->state = SIZE_LF;
+    enum state next = behind_extension_byte((enum state)chunked->state, byte);
+    if (next == SIZE && byte == '\r')
+        return http_refuse(error, 400, "unfinished chunk extension");
+    if (next == SIZE)
+        return http_refuse_byte(error, byte, "malformed chunk extension");
+    chunked->state = next;
+    if (next == SIZE_LF)
         return true;
-    }
-    if (!http_byte_is(byte, HTTP_VALUE))
-        return http_refuse_byte(error, byte, "control byte in a chunk extension");
     if (++chunked->line_bytes > SIZE_LINE_BYTES_MAX ||
         ++chunked->trailer_bytes > limits->header_bytes_max)
         return http_refuse(error, 400, "chunk extensions are too long");
     return true;
 }
+
+/* ---- trailer fields and the ends of lines ---- */
 
 static bool step_trailer(struct http_chunked *chunked, char byte, const struct http_limits *limits,
     struct http_error *error) {
@@ -124,7 +191,15 @@ static bool step(struct http_chunked *chunked, char byte, const struct http_limi
     case SIZE:
     case SIZE_MORE:
         return step_size(chunked, byte, limits, body, error);
-    case EXTENSION:
+    case EXT:
+    case EXT_NAME:
+    case EXT_NAME_SPACE:
+    case EXT_IS:
+    case EXT_TOKEN:
+    case EXT_QUOTED:
+    case EXT_ESCAPED:
+    case EXT_UNQUOTED:
+    case EXT_VALUE_SPACE:
         return step_extension(chunked, byte, limits, error);
     case FIELD:
     case NAME:

@@ -145,6 +145,8 @@ REFUSED_CHUNKS = [
     (400, "nothing behind the data", chunked(b"1e\r\n" + PUT + b"0\r\n\r\n")),
     (400, "more data than its size", chunked(b"1d\r\n" + PUT + b"\r\n0\r\n\r\n")),
     (400, "control byte in an extension", chunked(b"1e;\x01\r\n" + PUT + b"\r\n0\r\n\r\n")),
+    (400, "no extension behind the semicolon", chunked(b"1e;\r\n" + PUT + b"\r\n0\r\n\r\n")),
+    (400, "a quote that does not end", chunked(b"1e;a=\"b\r\n" + PUT + b"\r\n0\r\n\r\n")),
     (400, "bare LF in an extension", chunked(b"1e;a\n\r\n" + PUT + b"\r\n0\r\n\r\n")),
     (400, "bare LF at the end", chunked(CHUNK + b"0\r\n\n")),
     (400, "space before a trailer's colon", chunked(CHUNK + b"0\r\nX : y\r\n\r\n")),

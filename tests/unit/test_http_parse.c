@@ -497,6 +497,34 @@ static void a_chunked_body_over_the_limit_is_413(void **state) {
     assert_int_equal(decode("3e8\r\n"), HTTP_MORE);
 }
 
+static void extensions_are_passed_over(void **state) {
+    (void)state;
+    const char *extensions[] = {";a", ";a=b", ";a=b;c", ";a;b=\"\"", ";a=\" \t;=\\\"\\\\\xff\"",
+        "; \ta", ";a ;\tb = c ;d= \"e\" ;f", ";!#$%&'*+-.^_`|~0=!"};
+    char text[128];
+    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+        snprintf(text, sizeof(text), "1%s\r\nx\r\n0%s\r\n\r\n", extensions[i], extensions[i]);
+        if (decode(text) != HTTP_DONE)
+            fail_msg("not taken (%s): %s", error.text, text);
+        assert_slice(buf_slice(&body), "x");
+    }
+}
+
+static void malformed_extensions_are_400(void **state) {
+    (void)state;
+    const char *extensions[] = {";", "; ", ";;a", ";=", ";=b", ";\"a\"", ";a=", ";a= ", ";a=;b",
+        ";a=b=c", ";a ", ";a b", ";a=b ", ";a=b c", ";a=\"", ";a=\"b", ";a=\"b\\\"", ";a=\"b\\",
+        ";a=\"b\"c", ";a=\"b\"\"c\"", ";a=\"b\" ", ";a=b\"c\"", ";a=\"\x01\"", ";a=\"\\\x7f\"",
+        ";a,b", ";a=\xe9", ";\xe9", ";a=\"b\nc\"", ";a=\"b\r\nc\""};
+    char text[128];
+    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+        snprintf(text, sizeof(text), "1%s\r\nx\r\n0\r\n\r\n", extensions[i]);
+        assert_chunks_refused(text, 400);
+        snprintf(text, sizeof(text), "0%s\r\n\r\n", extensions[i]);
+        assert_chunks_refused(text, 400);
+    }
+}
+
 static void long_extensions_and_trailers_are_refused(void **state) {
     (void)state;
     static char text[HEADER_BYTES_MAX + 64];
@@ -552,6 +580,8 @@ int main(void) {
         cmocka_unit_test(unfinished_chunks_ask_for_more),
         cmocka_unit_test(malformed_chunks_are_400),
         cmocka_unit_test(a_chunked_body_over_the_limit_is_413),
+        cmocka_unit_test(extensions_are_passed_over),
+        cmocka_unit_test(malformed_extensions_are_400),
         cmocka_unit_test(long_extensions_and_trailers_are_refused),
         cmocka_unit_test(extensions_share_one_bound_over_all_chunks),
     };
