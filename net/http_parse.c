@@ -78,7 +78,7 @@ static const char *parse_path_and_query(
 }
 
 /* absolute-form (RFC 9112 section 3.2.2): its authority is checked and dropped. An empty path is
- * "/". */
+ * "/": the slash before the host. */
 static bool parse_absolute_form(
     struct slice target, struct http_head *head, struct http_error *error) {
     size_t scheme = 0;
@@ -96,7 +96,7 @@ static bool parse_absolute_form(
     if (!parse_path_and_query(at, end, head, error))
         return false;
     if (head->path.len == 0) {
-        head->path = SLICE("/");
+        head->path = slice_of(host - 1, 1);
         if (head->target.len == 0)
             head->target = head->path;
     }

@@ -4,8 +4,7 @@
  * Strict means: whatever RFC 9112 lets a server reject is rejected, so that no proxy in front can
  * disagree about where a request ends. The list is in api.md section 2 and above each check.
  *
- * Ownership: slices point into the caller's bytes; the path of "http://host", which has none, is a
- * constant. Threads: none of its own.
+ * Ownership: slices point into the caller's bytes. Threads: none of its own.
  * Errors: a status code and a sentence for the reply; the connection is closed after it. */
 #ifndef CONCAVE_NET_HTTP_PARSE_H
 #define CONCAVE_NET_HTTP_PARSE_H

@@ -34,14 +34,6 @@ static void put_part(struct buf *outcome, struct slice part, struct slice data) 
     put(outcome, part);
 }
 
-/* Where an absolute form has no path it is "/", a constant. */
-static void put_path(struct buf *outcome, struct slice path, struct slice data) {
-    if (slice_equal(path, SLICE("/")))
-        put(outcome, path);
-    else
-        put_part(outcome, path, data);
-}
-
 static void put_head(
     struct buf *outcome, const struct http_head *head, size_t used, struct slice data) {
     FUZZ_CHECK(used <= data.len && head->header_count <= HTTP_HEADERS_MAX);
@@ -49,8 +41,8 @@ static void put_head(
         head->has_content_length, head->chunked, head->keep_alive, head->expect_continue,
         (unsigned long long)head->content_length);
     put_part(outcome, head->method, data);
-    put_path(outcome, head->target, data);
-    put_path(outcome, head->path, data);
+    put_part(outcome, head->target, data);
+    put_part(outcome, head->path, data);
     put_part(outcome, head->query, data);
     for (unsigned i = 0; i < head->header_count; i++) {
         put_part(outcome, head->headers[i].name, data);

@@ -68,6 +68,21 @@ static void a_request_survives_the_bytes_it_was_parsed_from(void **state) {
     exchange_give(&pool, exchange);
 }
 
+static void so_does_the_path_of_a_target_without_one(void **state) {
+    (void)state;
+    const char *texts[] = {"GET http://h HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET https://h?c=d HTTP/1.1\r\nHost: h\r\n\r\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct exchange *exchange = exchange_of(texts[i]);
+        const struct request *request = &exchange->call.request;
+        assert_in_range((uintptr_t)request->path.data, (uintptr_t)exchange->storage.data,
+            (uintptr_t)exchange->storage.data + exchange->storage.len - 1);
+        assert_slice(request->path, "/");
+        assert_slice(request->query, i == 0 ? "" : "c=d");
+        exchange_give(&pool, exchange);
+    }
+}
+
 static void a_usable_id_of_the_client_is_taken(void **state) {
     (void)state;
     struct exchange *exchange =
@@ -143,6 +158,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_request_survives_the_bytes_it_was_parsed_from),
+        T(so_does_the_path_of_a_target_without_one),
         T(a_usable_id_of_the_client_is_taken),
         T(an_unusable_id_is_replaced_by_a_fresh_one),
         T(fresh_ids_and_seeds_differ_and_tell_nothing_of_each_other),
