@@ -77,8 +77,7 @@ static const char *parse_path_and_query(
     return at;
 }
 
-/* absolute-form (RFC 9112 section 3.2.2): its authority is checked and dropped. An empty path is
- * "/": the slash before the host. */
+/* absolute-form (RFC 9112 section 3.2.2). An empty path is "/": the slash before the host. */
 static bool parse_absolute_form(
     struct slice target, struct http_head *head, struct http_error *error) {
     size_t scheme = 0;
@@ -91,7 +90,8 @@ static bool parse_absolute_form(
     const char *host = target.data + scheme, *end = target.data + target.len, *at = host;
     while (at < end && *at != '/' && *at != '?')
         at++;
-    if (!http_authority_valid(slice_of(host, (size_t)(at - host))))
+    head->authority = slice_of(host, (size_t)(at - host));
+    if (!http_authority_valid(head->authority))
         return http_refuse(error, 400, "invalid host in the request target");
     if (!parse_path_and_query(at, end, head, error))
         return false;
@@ -148,6 +148,7 @@ static bool parse_request_line(struct http_scan *scan, const char *at, const cha
     if (!method_end)
         return false;
     head->method = slice_of(at, (size_t)(method_end - at));
+    head->authority = slice_of(at, 0);
     const char *target = method_end + 1;
     bool origin_form = target < end && *target == '/';
     if (origin_form) {
@@ -347,6 +348,8 @@ enum http_result http_parse_head(struct http_scan *scan, char *data, size_t len,
             data + (head->headers[i].name.data - data); /* a writable way to the same byte */
         for (size_t j = 0; j < head->headers[i].name.len; j++)
             name[j] = http_lower(name[j]);
+        if (head->authority.len > 0 && slice_equal(head->headers[i].name, SLICE("host")))
+            head->headers[i].value = head->authority; /* RFC 9112 section 3.2.2: a must */
     }
     return HTTP_DONE;
 }

@@ -24,7 +24,8 @@ struct http_head {
     struct slice target; /* origin-form as sent; of an absolute-form target, its path and query */
     struct slice path;   /* before '?', percent-encodings checked, not decoded; "*" of OPTIONS * */
     struct slice query;  /* behind '?'; empty if none */
-    unsigned minor;      /* HTTP/1.minor: 0 or 1 (1.9 is served as 1.1) */
+    struct slice authority; /* of an absolute-form target (then Host's value too); else empty */
+    unsigned minor;         /* HTTP/1.minor: 0 or 1 (1.9 is served as 1.1) */
     unsigned header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
     uint64_t content_length; /* 0 if there is none */

@@ -57,6 +57,11 @@ class Requests(LuaCase):
         self.assertEqual((echo["id"], echo["method"], echo["path"]), ("my.id", "GET", "/fn/echo"))
         self.assertEqual((echo["form"], echo["body"], echo.get("json")), ({}, "", None))
 
+    def test_the_host_of_an_absolute_target_counts(self):
+        echo = self.echo("http://Example.org:81/fn/echo?a=1", headers=[("X-Foo", "1")])
+        self.assertEqual((echo["headers"]["host"], echo["path"]), ("Example.org:81", "/fn/echo"))
+        self.assertEqual((echo["headers"]["x-foo"], echo["query"]), ("1", {"a": "1"}))
+
     def test_the_earlier_wins(self):
         target = "/fn/user/7?id=q&z=q&w=q&only=q"
         self.assertEqual(self.echo(target, b'{"id":9,"z":3,"w":null,"i":9223372036854775807,"f":1.0}', JSON),

@@ -44,6 +44,7 @@ static void put_head(
     put_part(outcome, head->target, data);
     put_part(outcome, head->path, data);
     put_part(outcome, head->query, data);
+    put_part(outcome, head->authority, data);
     for (unsigned i = 0; i < head->header_count; i++) {
         put_part(outcome, head->headers[i].name, data);
         put_part(outcome, head->headers[i].value, data);

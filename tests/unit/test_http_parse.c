@@ -195,6 +195,19 @@ static void an_absolute_target_counts_as_its_path(void **state) {
     assert_refused("GET http://example.org/ HTTP/1.1\r\n\r\n", 400); /* Host is still needed */
 }
 
+static void the_host_of_an_absolute_target_replaces_the_field(void **state) {
+    (void)state;
+    assert_taken("GET http://Example.org:81/a HTTP/1.1\r\nX: y\r\nHOST: other\r\n\r\n");
+    assert_slice(http_header_get(&head, SLICE("host")), "Example.org:81");
+    assert_slice(http_header_get(&head, SLICE("x")), "y");
+    assert_int_equal(head.header_count, 2);
+    assert_taken("GET http://example.org HTTP/1.0\r\n\r\n");
+    assert_int_equal(head.header_count, 0);
+    assert_taken("GET /http://example.org HTTP/1.1\r\nHost: other\r\n\r\n");
+    assert_slice(http_header_get(&head, SLICE("host")), "other");
+    assert_refused("GET http://example.org/ HTTP/1.1\r\nHost: a b\r\n\r\n", 400);
+}
+
 static void other_forms_of_target_are_refused(void **state) {
     (void)state;
     const char *targets[] = {"*", "a", "example.org:80", "ftp://example.org/", "http:/a", "http://",
@@ -558,6 +571,7 @@ int main(void) {
         cmocka_unit_test(a_target_holds_what_rfc_3986_allows),
         cmocka_unit_test(a_bad_percent_sequence_is_400),
         cmocka_unit_test(an_absolute_target_counts_as_its_path),
+        cmocka_unit_test(the_host_of_an_absolute_target_replaces_the_field),
         cmocka_unit_test(other_forms_of_target_are_refused),
         cmocka_unit_test(the_asterisk_is_for_options),
         cmocka_unit_test(connect_is_not_implemented),
