@@ -83,14 +83,15 @@ static void report_success(struct reloader *reloader, uint64_t started_ns) {
     unsigned routes = 0;
     while (server->engine->route_at(server->generation->app, routes, &info))
         routes++;
+    /* First the line: whoever finds the outcome in the status finds it in the log too. */
+    diag(DIAG_INFO, "reloaded %s: generation %" PRIu64 ", %u routes, in %" PRIu64 " ms",
+        server->options->app, server->generation->number, routes,
+        (clock_monotonic_ns() - started_ns) / NS_PER_MS);
     pthread_mutex_lock(&reloader->lock);
     reloader->report.generation = server->generation->number;
     reloader->report.succeeded++;
     reloader->report.error[0] = '\0';
     pthread_mutex_unlock(&reloader->lock);
-    diag(DIAG_INFO, "reloaded %s: generation %" PRIu64 ", %u routes, in %" PRIu64 " ms",
-        server->options->app, server->generation->number, routes,
-        (clock_monotonic_ns() - started_ns) / NS_PER_MS);
 }
 
 /* Copies as much of a text as fits, no character cut in two. */
@@ -104,12 +105,12 @@ static void copy_text(char to[static RELOAD_ERROR_BYTES_MAX], struct slice text)
 }
 
 static void report_failure(struct reloader *reloader, struct slice error) {
+    diag(DIAG_ERROR, "reload failed, generation %" PRIu64 " goes on: %.*s",
+        reloader->server->generation->number, (int)error.len, error.data ? error.data : "");
     pthread_mutex_lock(&reloader->lock);
     reloader->report.failed++;
     copy_text(reloader->report.error, error);
     pthread_mutex_unlock(&reloader->lock);
-    diag(DIAG_ERROR, "reload failed, generation %" PRIu64 " goes on: %.*s",
-        reloader->server->generation->number, (int)error.len, error.data ? error.data : "");
 }
 
 void reloader_report(struct reloader *reloader, struct reload_report *report) {
