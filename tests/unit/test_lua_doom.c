@@ -250,7 +250,7 @@ static void suspended_attempts_survive_a_replacement(void **state) {
     buf_init(&suspended.reply.headers, SIZE_MAX);
     buf_init(&suspended.reply.body, SIZE_MAX);
     suspended.replaced = 0;
-    suspended.deadline_ns = clock_monotonic_ns() + NS_PER_S;
+    suspended.deadline_ns = clock_monotonic_ns() + 20 * NS_PER_S;
     const struct procedure *handler = lua_script_engine.handler;
     assert_int_equal(handler->start(&suspended, other, rig.vm), PROC_WAIT);
     assert_string_equal(rig_get(&rig, "eat"), "FAIL handler error");
@@ -284,7 +284,7 @@ static void a_waiting_coroutine_is_not_shared(void **state) {
         ROUTE_FOUND);
     struct call waiting = {.request = request,
         .procedure = lua_script_engine.handler,
-        .deadline_ns = clock_monotonic_ns() + NS_PER_S};
+        .deadline_ns = clock_monotonic_ns() + 20 * NS_PER_S};
     struct txn *other = calloc(1, sizeof *other);
     other->store = &rig.store;
     other->remote = true;

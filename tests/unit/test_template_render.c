@@ -174,13 +174,16 @@ static void endless_renders_are_stopped(void **state) {
         "route('small', 'text', function() return 200, render('long', { x = { 1, 2 } }) end)\n");
     if (error)
         fail_msg("%s", error);
-    rig.budget_ns = 50 * NS_PER_MS;
     static const char *const routes[] = {"plain", "caught", "inside", "sort", "meta"};
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        assert_string_equal(rig_get(&rig, routes[i]), "FAIL time budget used up");
+        rig.budget_ns = 50 * NS_PER_MS;
+        do { /* a machine that stands still may take all of a small budget before the first turn */
+            rig.budget_ns *= 2;
+            assert_string_equal(rig_get(&rig, routes[i]), "FAIL time budget used up");
+        } while (rig.turns == 0 && rig.budget_ns < 4 * NS_PER_S);
         assert_true(rig.turns > 0);
     }
-    rig.budget_ns = 5 * NS_PER_S;
+    rig.budget_ns = 20 * NS_PER_S;
     assert_string_equal(rig_get(&rig, "stuck"), "FAIL handler error");
     assert_string_equal(rig_get(&rig, "small"), "200 ");
 }

@@ -185,8 +185,10 @@ static void stop_writes_all(void **state) {
         options.durability = modes[round % 3];
         struct wal *wal = start(&options, &replayed);
         assert_int_equal(replayed.count, 20 * round);
+        /* Patiently: if each is synced alone they are more than a segment, and the next one takes
+         * its time. */
         for (uint64_t i = 0; i < 20; i++)
-            log_publish(wal, 0, 20 * round + i, 100);
+            log_publish_patiently(wal, 0, 20 * round + i, 100);
         stop(wal);
         log_replayed_free(&replayed);
     }
@@ -255,14 +257,37 @@ static uint64_t fresh_start_ns(void) {
     return took_ns;
 }
 
-/* A fresh directory is ready within 0.3 s, whatever the segment size: users start servers often.
- * (A start that shares the machine with other tests may be slower; one of ten is undisturbed.) */
+/* A sync of a little more of a file: what the disk takes for it at present. */
+static uint64_t sync_ns(void) {
+    static const char bytes[4096];
+    struct log_dir fresh;
+    struct disk_file *file;
+    char path[512];
+    log_dir_make(&fresh);
+    snprintf(path, sizeof(path), "%s/file", fresh.path);
+    assert_int_equal(disk_open(path, DISK_CREATE, &file), ST_OK);
+    uint64_t start_ns = clock_monotonic_ns();
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(disk_write(file, i * sizeof(bytes), bytes, sizeof(bytes)), ST_OK);
+        assert_int_equal(disk_sync(file), ST_OK);
+    }
+    uint64_t took_ns = (clock_monotonic_ns() - start_ns) / 4;
+    disk_close(file);
+    log_dir_remove(&fresh);
+    return took_ns;
+}
+
+/* A fresh directory is ready within 0.3 s and a few syncs, whatever the segment size: users start
+ * servers often. (A start that shares the machine with other tests may be slower; one of many is
+ * undisturbed.) */
 static void fresh_start_is_quick(void **state) {
     (void)state;
-    uint64_t took_ns = UINT64_MAX;
-    for (unsigned i = 0; i < 10 && took_ns > 300 * NS_PER_MS; i++)
+    uint64_t took_ns = UINT64_MAX, may_take_ns = 0;
+    for (unsigned i = 0; i < 30 && took_ns > may_take_ns; i++) {
+        may_take_ns = 300 * NS_PER_MS + 8 * sync_ns();
         took_ns = fresh_start_ns();
-    assert_in_range(took_ns, 0, 300 * NS_PER_MS);
+    }
+    assert_in_range(took_ns, 0, may_take_ns);
 }
 
 int main(void) {
