@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import select
 import signal
 
 from server import SOURCE, Connection
@@ -61,6 +62,15 @@ class Client:
 
     def send(self, method, target, document=None):
         self.connection.send_request(method, target, document, JSON_TYPE if document is not None else ())
+
+    def begin(self, method, target, document=None):
+        """send(), and the wait until the server has it."""
+        self.send(method, target, document)
+        self.connection.wait_until_read()
+
+    def has_reply(self):
+        """Whether something of a reply is there by now."""
+        return bool(select.select([self.connection.socket], [], [], 0)[0])
 
     def receive(self):
         response = self.connection.read_response()

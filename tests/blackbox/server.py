@@ -70,6 +70,17 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9]) ([\x20-\x7e]*)\Z")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\x20-\x7e\t]*)\Z")
 
 
+def _unread_bytes(client):
+    """What the kernel holds for the other end of a connection over the loopback (proc(5), /proc/net/tcp); None if
+    there is no other end."""
+    ends = [":%04X" % client.getpeername()[1], ":%04X" % client.getsockname()[1]]
+    with open("/proc/net/tcp6" if client.family == socket.AF_INET6 else "/proc/net/tcp", encoding="ascii") as file:
+        for fields in map(str.split, file):
+            if [field[-5:] for field in fields[1:3]] == ends:
+                return int(fields[4].split(":")[1], 16)
+    return None
+
+
 class Connection:
     """One connection to the server. Everything sent is up to the caller; replies are read strictly."""
 
@@ -106,6 +117,19 @@ class Connection:
     def request(self, method, target, body=None, headers=()):
         self.send_request(method, target, body, headers)
         return self.read_response(method)
+
+    def wait_until_read(self):
+        """Until the server has read all that was sent: what it is a part of has begun, or stands in its line."""
+        deadline = time.monotonic() + REPLY_SECONDS
+        missed = 0  # the table changes while it is read
+        while missed < 3:
+            unread = _unread_bytes(self.socket)
+            if unread == 0:
+                return
+            missed += unread is None
+            if time.monotonic() > deadline:
+                raise AssertionError("sent but not read within %d s" % REPLY_SECONDS)
+            time.sleep(0.002)
 
     def _receive(self):
         """More bytes; raises Disconnected at the end of the stream."""

@@ -231,7 +231,7 @@ class Draining(unittest.TestCase):
     def test_what_runs_is_finished_and_its_connection_closed(self):
         with Connection(self.server.address) as connection:
             connection.send_request("GET", "/fn/slow")
-            time.sleep(0.1)  # it should have begun
+            connection.wait_until_read()
             self.server.signal(signal.SIGTERM)
             response = connection.read_response()
             self.assertEqual(response.status, 200)
@@ -243,7 +243,8 @@ class Draining(unittest.TestCase):
         with Connection(self.server.address) as slow, Connection(self.server.address) as half:
             slow.send_request("GET", "/fn/slow")
             half.send(b"GET /livez HTTP/1.1\r\nHo")
-            time.sleep(0.1)
+            slow.wait_until_read()
+            half.wait_until_read()
             self.begin_to_stop()
             half.send(b"st: x\r\n\r\n")
             response = half.read_response()
@@ -252,22 +253,32 @@ class Draining(unittest.TestCase):
             self.assertEqual(slow.read_response().status, 200)
         self.assertEqual(self.server.wait(), 0)
 
-    def test_clients_that_keep_their_side_open_do_not_hold_up_the_end(self):
+    def end_beside_an_open_client(self):
+        """How long the end takes from the last reply on, in seconds."""
         with Connection(self.server.address) as before, Connection(self.server.address) as slow:
             self.assertEqual(before.request("GET", "/livez", headers=[("Connection", "close")]).status, 200)
             slow.send_request("GET", "/fn/slow")
-            time.sleep(0.1)
+            slow.wait_until_read()
             self.server.signal(signal.SIGTERM)
             self.assertEqual(slow.read_response().status, 200)
             answered = time.monotonic()
             self.assertEqual(self.server.wait(), 0)
-            self.assertLess(time.monotonic() - answered, 2)
+            return time.monotonic() - answered
+
+    def test_clients_that_keep_their_side_open_do_not_hold_up_the_end(self):
+        """Held up it would take 3 s, each time; a machine that stands still does so now and then."""
+        seconds = [self.end_beside_an_open_client()]
+        while min(seconds) >= 2 and len(seconds) < 5:
+            self.server.start()
+            seconds.append(self.end_beside_an_open_client())
+        self.assertLess(min(seconds), 2, seconds)
 
     def test_readyz_is_503_while_draining(self):
         with Connection(self.server.address) as slow, Connection(self.server.address) as half:
             slow.send_request("GET", "/fn/slow")
             half.send(b"GET /readyz HTTP/1.1\r\n")
-            time.sleep(0.1)
+            slow.wait_until_read()
+            half.wait_until_read()
             self.begin_to_stop()
             half.send(b"Host: x\r\n\r\n")
             self.assertEqual(half.read_response().status, 503)
