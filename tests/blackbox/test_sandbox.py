@@ -19,6 +19,8 @@ LUA_MEMORY = int(os.environ.get("CONCAVE_SANDBOX_MEMORY", 16 << 20))
 # The rest of the machine may be busy; sanitizers make everything slower.
 SLACK_SECONDS = 2.0 if SCALE == 1 else 30.0
 WAIT_SECONDS_MAX = 2.0 if SCALE == 1 else 15.0
+# A machine that stands still for a moment makes one try late; what is not contained is late each time.
+TRIES = 4
 ONLY = os.environ.get("CONCAVE_SANDBOX_ONLY", "")
 
 
@@ -84,7 +86,8 @@ class SandboxCase(ServerCase):
         match = re.findall(r"handler error: (.*?) request_id=", lines)
         return match[-1].replace("|", "/")[:60] if match else ""
 
-    def run_case(self, kind, name):
+    def try_case(self, kind, name):
+        """The response, and whether it and the other client's came in time."""
         key = "%s:%s" % (kind, name)
         with Other(self.server, "/fn/peek/" + key) as other, self.server.connect() as connection:
             started = time.monotonic()
@@ -94,15 +97,28 @@ class SandboxCase(ServerCase):
         if response.status != 200:
             how += " " + response.json()["code"]
         reason = self.reason() if response.status == 500 else ""
-        print("sandbox: %-36s | %d | %s | %4d | %4d" % (
-            name, self.shards, ": ".join(filter(None, (how, reason))), seconds * 1000, other.longest * 1000), flush=True)
+        line = "sandbox: %-36s | %d | %s | %4d | %4d" % (
+            name, self.shards, ": ".join(filter(None, (how, reason))), seconds * 1000, other.longest * 1000)
         self.assertIsNone(other.failure, name)
-        self.assertLess(other.longest, WAIT_SECONDS_MAX, name)
-        self.assertLess(seconds, 3 * self.budget_seconds + SLACK_SECONDS, name)
-        return response
+        return response, line, other.longest < WAIT_SECONDS_MAX and seconds < 3 * self.budget_seconds + SLACK_SECONDS
+
+    def run_case(self, kind, name):
+        """The responses of all tries; the last of them came in time."""
+        responses, lines = [], []
+        while True:
+            response, line, in_time = self.try_case(kind, name)
+            responses.append(response)
+            lines.append(line)
+            if in_time:
+                print(line, flush=True)
+                return responses
+            self.assertLess(len(lines), TRIES, "\n".join(lines))
 
     def all(self, kind):
-        names = [name for name in self.server.request("GET", "/fn/cases").json()[kind] if re.search(ONLY, name)]
+        response = self.server.request("GET", "/fn/cases")
+        while response.status == 504:  # the machine had no time within the budget
+            response = self.server.request("GET", "/fn/cases")
+        names = [name for name in response.json()[kind] if re.search(ONLY, name)]
         self.assertTrue(names or ONLY)
         return names
 
@@ -111,8 +127,8 @@ class Contained:
     def test_what_must_be_stopped(self):
         for name in self.all("ends"):
             with self.subTest(name):
-                response = self.run_case("ends", name)
-                self.assertIn(response.status, (413, 500, 503, 504), name)
+                for response in self.run_case("ends", name):
+                    self.assertIn(response.status, (413, 500, 503, 504), name)
                 self.assertEqual(self.server.get("ends:" + name), (None, 0))
                 self.assertIsNone(self.server.process.poll())
         if SCALE == 1:
@@ -127,8 +143,8 @@ class Harmless:
     def test_what_is_harmless(self):
         for name in self.all("works"):
             with self.subTest(name):
-                response = self.run_case("works", name)
-                self.assertEqual(response.status, 200, (name, response, self.server.stderr()[-2000:]))
+                for response in self.run_case("works", name):
+                    self.assertEqual(response.status, 200, (name, response, self.server.stderr()[-2000:]))
 
 
 class OneShard(Contained, SandboxCase):
@@ -149,6 +165,8 @@ class HarmlessOnThree(Harmless, SandboxCase):
 
 class Leaving(SandboxCase):
     """abort and redirect pass through whatever is around them, and abort writes nothing."""
+
+    budget_seconds = 20
 
     def test_leaving(self):
         for where in ("plain", "pcall", "coroutine", "deep"):
@@ -186,8 +204,9 @@ class Hoarding(SandboxCase):
         for hogs, status in ((1, 200), (2, 500)):
             before = self.replaced()
             with self.server.connect() as slow, self.server.connect() as hog:
-                slow.send_request("POST", "/fn/slow?seconds=0.7")
-                time.sleep(0.05)
+                # The first may end between the two machines of one hog, the second has no time to.
+                slow.send_request("POST", "/fn/slow?seconds=%s" % (0.7 if hogs == 1 else 15))
+                slow.wait_until_read()
                 # A hog is run again once itself: two machines go with it.
                 for _ in range(hogs):
                     self.assertError(hog.request("POST", "/fn/ends/hoarding"), 500, "handler_error")
