@@ -5,8 +5,8 @@ import time
 import unittest
 
 import files
-from clients import execute_patiently, kill, stop
-from server import Server, in_threads, run, scaled
+from clients import Client, execute_patiently, kill, stop
+from server import Server, run, scaled
 
 SKIP = 1 << 32  # LSNs that an unclean stop leaves out where replies did not wait
 SMALL = ["--wal-segment-bytes", "1MiB", "--checkpoint-wal-bytes", "0"]
@@ -136,19 +136,28 @@ class Modes(DurabilityCase):
         self.assertEqual(server.metrics()["concave_wal_durable_lsn"], 20)
 
     def test_a_batch_delay_gathers_writes(self):
-        clients, writes = 16, scaled(10)
-        syncs = {}
-        for delay in ("0", "20000"):
-            server = self.serve("--wal-batch-delay-us", delay, shards=2)
-            in_threads(clients, lambda index, server=server: [
-                server.put("%d:%d" % (index, number), 1) for number in range(writes)])
-            metrics = server.metrics()
-            self.assertEqual(metrics["concave_wal_records_total"], clients * writes)
-            syncs[delay] = metrics["concave_wal_fsync_duration_seconds_count"]
-            stop(server)
-        # All clients' writes of one delay share a sync; twice as many as that need is generous.
-        self.assertLess(syncs["20000"], clients * writes / 4)
-        self.assertLessEqual(syncs["20000"], max(syncs["0"], 2 * writes))
+        """Writes one after the other within a delay share a sync: there is one a delay at most."""
+        delay_seconds = 0.05
+        server = self.serve("--wal-batch-delay-us", "%d" % (delay_seconds * 1e6), shards=2)
+        clients = [Client(server) for _ in range(16)]
+        for number in range(max(3, scaled(10))):
+            before, begun = server.metrics(), time.monotonic()
+            for index, client in enumerate(clients):
+                client.send("POST", "/v1/put", [{"key": "%d:%d" % (index, number), "value": 1}])
+                time.sleep(0.001)
+            for client in clients:
+                status, reply = client.receive()
+                self.assertEqual(status, 200, reply)
+            seconds, after = time.monotonic() - begun, server.metrics()
+
+            def grown(name, before=before, after=after):
+                return after[name] - before[name]
+
+            self.assertEqual(grown("concave_wal_records_total"), len(clients))
+            self.assertLessEqual(grown("concave_wal_fsync_duration_seconds_count"), 1 + seconds / delay_seconds)
+        for client in clients:
+            client.close()
+        stop(server)
 
     def test_modes_may_change_between_runs(self):
         server = self.serve()
