@@ -84,7 +84,7 @@ class Restarting(unittest.TestCase):
                 self.fill(server, scaled(300), versions)
                 self.assertEqual(checkpoint(server), 200)
                 self.fill(server, scaled(100), versions)
-                server.execute({"cmd_type": "delete", "key": "k7"})
+                execute_patiently(server, {"cmd_type": "delete", "key": "k7"})
                 versions.pop("k7", None)
                 server.restart(shards=shards, kill=True)
                 self.check(server, versions)

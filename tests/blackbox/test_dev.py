@@ -38,7 +38,7 @@ class TestDev(unittest.TestCase):
                 file.write(text)
 
     def test_json_has_message_source_and_traceback(self):
-        with Server(shards=2, app=self.app, options=["--dev", "--handler-timeout-ms", "300"]) as server:
+        with Server(shards=2, app=self.app, options=["--dev"]) as server:
             reply = server.request("GET", "/fn/broken")
             self.assertEqual(reply.status, 500)
             body = reply.json()
@@ -59,10 +59,13 @@ class TestDev(unittest.TestCase):
             self.assertIn("bad status 200 in the reply", server.request("GET", "/fn/bad").json()["error"])
             self.assertEqual(server.request("GET", "/fn/table").json()["error"], "app.lua:13: error object is a table")
             self.assertEqual(server.request("GET", "/fn/refused").json(), {"error": "no"})
-            body = server.request("GET", "/fn/endless").json()
-            self.assertEqual((body["code"], "source" in body), ("timeout", False))
             self.assertIn("--dev: clients are shown", server.stderr())
             self.assertIn("handler error: app.lua:4:", server.stderr())
+
+    def test_a_timeout_has_no_source(self):
+        with Server(app=self.app, options=["--dev", "--handler-timeout-ms", "300"]) as server:
+            body = server.request("GET", "/fn/endless").json()
+            self.assertEqual((body["code"], "source" in body), ("timeout", False))
 
     def test_a_browser_gets_a_page_with_all_of_it_escaped(self):
         with Server(app=self.app, options=["--dev"]) as server:

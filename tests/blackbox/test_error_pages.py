@@ -9,10 +9,18 @@ JSON = [("Content-Type", "application/json")]
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
 
 
-class Pages(ServerCase):
+class PageCase(ServerCase):
     app = app_path("lua.lua")
-    options = ("--body-bytes-max", "100000", "--handler-timeout-ms", "300", "--head-timeout-ms", "500",
-               "--body-timeout-ms", "500")
+
+    def check_both(self, method, target, status, words, body, headers):
+        with self.server.connect() as connection:
+            page = connection.request(method, target, body, headers + [("Accept", BROWSER)])
+            self.assertPage(page, status, words)
+        with self.server.connect() as connection:
+            plain = connection.request(method, target, body, headers + [("Accept", "*/*")])
+            self.assertError(plain, status)
+            self.assertEqual(plain.header("Vary"), "Accept")
+        self.assertEqual(page.header("Allow"), plain.header("Allow"))
 
     def assertPage(self, response, status, words):
         self.assertEqual(response.status, status, response)
@@ -23,6 +31,17 @@ class Pages(ServerCase):
         self.assertIn("<p>%s" % words, page)
         self.assertIn("<code>%s</code>" % response.header("X-Request-Id"), page)
 
+
+class SmallBudget(PageCase):
+    options = ("--handler-timeout-ms", "300")
+
+    def test_a_handler_that_takes_too_long(self):
+        self.check_both("POST", "/fn/run", 504, "the time budget", b"while true do end", [])
+
+
+class Pages(PageCase):
+    options = ("--body-bytes-max", "100000", "--head-timeout-ms", "500", "--body-timeout-ms", "500")
+
     def test_errors_that_a_browser_may_meet(self):
         for method, target, status, words, body, headers in (
                 ("GET", "/nope", 404, "no such route", None, []),
@@ -30,19 +49,11 @@ class Pages(ServerCase):
                 ("GET", "/fn/nope", 404, "no such route", None, []),
                 ("POST", "/fn/only", 405, "the route does not take this method", b"x", []),
                 ("POST", "/fn/run", 500, "internal error", b"error('<b>')", []),
-                ("POST", "/fn/run", 504, "the time budget", b"while true do end", []),
                 ("POST", "/fn/echo", 400, "bad JSON at byte 1", b"{a}", JSON),
                 ("POST", "/fn/echo", 400, "the body is no", b"a=%zz", FORM),
                 ("POST", "/fn/echo", 413, "", b"x" * 100001, [])):
             with self.subTest(target=target, status=status):
-                with self.server.connect() as connection:
-                    page = connection.request(method, target, body, headers + [("Accept", BROWSER)])
-                    self.assertPage(page, status, words)
-                with self.server.connect() as connection:
-                    plain = connection.request(method, target, body, headers + [("Accept", "*/*")])
-                    self.assertError(plain, status)
-                    self.assertEqual(plain.header("Vary"), "Accept")
-                self.assertEqual(page.header("Allow"), plain.header("Allow"))
+                self.check_both(method, target, status, words, body, headers)
 
     def test_head_of_a_page_has_its_length(self):
         with self.server.connect() as connection:

@@ -355,6 +355,8 @@ class End(unittest.TestCase):
                             enough.release()
                 except (Disconnected, OSError):
                     pass
+                finally:
+                    enough.release()  # whatever came, nobody waits for ever
 
             threads = [threading.Thread(target=client, args=(index,)) for index in range(4)]
             for thread in threads:

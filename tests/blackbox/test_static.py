@@ -162,8 +162,11 @@ class Served(StaticCase):
         self.write("page.html", PAGE + b".", OLD)
         self.assertNotEqual(self.get("page.html").header("ETag"), first)
         self.write("page.html", PAGE, OLD)
-        self.write("young.txt", b"young", time.time())
-        self.assertRegex(self.get("young.txt").header("ETag"), r'\AW/"')
+        tags = []
+        while len(tags) < 4 and not (tags and tags[-1].startswith("W/")):  # it is young for 2 s only
+            self.write("young.txt", b"young", time.time())
+            tags.append(self.get("young.txt").header("ETag"))
+        self.assertRegex(tags[-1], r'\AW/"')
 
     def test_conditions(self):
         first = self.get("page.html")
@@ -283,7 +286,9 @@ class NeverServed(StaticCase):
             file.write(b"SECRET")
         os.mkfifo(os.path.join(cls.static, "fifo"))
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(os.path.join(cls.static, "socket"))
+        folder = os.open(cls.static, os.O_PATH)  # a socket's path has 107 bytes at most
+        listener.bind("/proc/self/fd/%d/socket" % folder)
+        os.close(folder)
         cls.addClassCleanup(listener.close)
         for name, target in (("link", "../app.lua"), ("absolute", os.path.join(cls.resources, "app.lua")),
                              ("up", ".."), ("root", "/"), ("loop", "loop"), ("null", "/dev/null"),
@@ -552,7 +557,8 @@ class Life(Folder):
             self.assertEqual(server.stop(), 0)
 
     def test_a_download_is_finished_before_the_end(self):
-        with Server(shards=2, options=self.options) as server:
+        # The end waits for it as long as for a handler.
+        with Server(shards=2, options=self.options + ("--handler-timeout-ms", "60000")) as server:
             download = Download(server, "/static/huge.bin", 4096)
             status, length = download.head()
             self.assertEqual(status, 200)
