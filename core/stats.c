@@ -15,6 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/diag.h"
+
+/* As at every start that fails. */
+#define EXIT_OUT_OF_MEMORY 1
+
 #define BLOCK_CELLS 512u
 #define BLOCKS_MAX (STATS_CELLS_MAX / BLOCK_CELLS)
 #define CACHE_LINE_BYTES 64u
@@ -59,10 +64,8 @@ struct stats {
 };
 
 static void *must(void *memory) {
-    if (!memory) {
-        fputs("concave: out of memory while registering metrics\n", stderr);
-        abort();
-    }
+    if (!memory)
+        diag_fatal(EXIT_OUT_OF_MEMORY, "out of memory while registering metrics");
     return memory;
 }
 

@@ -7,8 +7,9 @@
  *
  * Ownership: the registry owns everything; it lives as long as the process.
  * Threads: stats_add and the like on the thread whose index is given; rendering on any.
- * Errors: registering a family ends the process if memory runs out (it is start-up). A series for
- * which there is no room any more (STATS_CELLS_MAX over all) is counted nowhere instead. */
+ * Errors: registering a family ends the process, with exit code 1, if memory runs out (it is
+ * start-up). A series for which there is no room any more (STATS_CELLS_MAX over all) is counted
+ * nowhere instead. */
 #ifndef CONCAVE_CORE_STATS_H
 #define CONCAVE_CORE_STATS_H
 
