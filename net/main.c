@@ -116,12 +116,15 @@ int main(int argc, char **argv) {
     struct options options;
     struct buf error;
     buf_init(&error, 64u << 10);
-    int code = EXIT_USAGE;
-    if (options_parse(&options, argc, argv, environ, &error) == ST_OK)
+    int code;
+    enum status status = options_parse(&options, argc, argv, environ, &error);
+    if (status == ST_OK) {
         code = run(&options);
-    else
-        fprintf(
-            stderr, "concave: %.*s\n", (int)error.len, error.data ? error.data : "out of memory");
+    } else {
+        struct slice text = error.len ? buf_slice(&error) : SLICE("out of memory");
+        fprintf(stderr, "concave: %.*s\n", (int)text.len, text.data);
+        code = status == ST_NOMEM ? EXIT_BAD : EXIT_USAGE;
+    }
     options_free(&options);
     buf_free(&error);
     return code;
