@@ -153,7 +153,7 @@ static enum status start_threads(struct startup *startup, struct buf *error) {
         if (listener_start(&worker->listener) != ST_OK ||
             listener_start(&worker->admin_listener) != ST_OK ||
             worker_start_thread(worker) != ST_OK) {
-            buf_printf(error, "cannot start the thread of shard %u", i);
+            buf_printf(error, "no memory or no thread for shard %u", i);
             return ST_NOMEM;
         }
         startup->threads++;
@@ -162,14 +162,13 @@ static enum status start_threads(struct startup *startup, struct buf *error) {
 }
 
 static void print_address(const char *what, const struct listen_address *address) {
-    struct buf line;
-    buf_init(&line, 512);
+    char text[512]; /* whoever started the server waits for this line: it must not fail */
+    struct buf line = {.data = text, .cap = sizeof text, .max = sizeof text};
     buf_append_text(&line, what);
     listen_print(address, &line);
     buf_append_byte(&line, '\n');
     fwrite(line.data, 1, line.len, stdout);
     fflush(stdout);
-    buf_free(&line);
 }
 
 /* Takes as many descriptors as the system gives, and fewer connections if those do not suffice:
