@@ -27,13 +27,14 @@ static bool is_plain_name(struct slice name) {
 
 enum status beneath_path(struct slice encoded, char path[BENEATH_PATH_BYTES_MAX]) {
     size_t len = 0;
-    struct buf name;
-    buf_init(&name, BENEATH_PATH_BYTES_MAX);
+    char
+        room[BENEATH_PATH_BYTES_MAX]; /* lack of memory is not to look like a file that is absent */
+    struct buf name = {.data = room, .cap = sizeof room, .max = sizeof room};
     enum status status = ST_OK;
     for (bool more = true; more && status == ST_OK;) {
         const char *slash = encoded.len ? memchr(encoded.data, '/', encoded.len) : NULL;
         size_t taken = slash ? (size_t)(slash - encoded.data) : encoded.len;
-        buf_reset(&name, BENEATH_PATH_BYTES_MAX);
+        buf_reset(&name, sizeof room);
         if (url_decode(slice_of(encoded.data, taken), false, &name) != ST_OK ||
             !is_plain_name(buf_slice(&name)) || len + name.len + 2 > BENEATH_PATH_BYTES_MAX) {
             status = ST_NOT_FOUND;
@@ -46,7 +47,6 @@ enum status beneath_path(struct slice encoded, char path[BENEATH_PATH_BYTES_MAX]
         if (more)
             encoded = slice_of(slash + 1, encoded.len - taken - 1);
     }
-    buf_free(&name);
     return status;
 }
 
