@@ -179,6 +179,8 @@ static enum progress decode(lua_State *L, struct decoder *d, bool may_rest) {
 static int end_decoding(lua_State *L, const struct decoder *d, enum progress progress) {
     if (progress == DECODED)
         return 1;
+    if (!buf_ok(d->reader.scratch))
+        return luaL_error(L, "out of memory while JSON was decoded");
     lua_pushnil(L);
     lua_pushstring(L, d->reader.error);
     lua_pushinteger(L, (lua_Integer)d->reader.error_at);

@@ -55,13 +55,22 @@ static void set_if_absent(lua_State *L, struct slice name, struct slice value) {
     }
 }
 
+/* Appends the decoded text to scratch; false for bad encoding. */
+static bool decode(lua_State *L, struct slice text, struct buf *scratch) {
+    enum status status = url_decode(text, true, scratch);
+    if (status == ST_NOMEM)
+        luaL_error(L, "out of memory while fields were decoded");
+    return status == ST_OK;
+}
+
 /* Decodes a pair into scratch; false for bad encoding. */
-static bool decode_pair(struct buf *scratch, struct slice *name, struct slice *value) {
+static bool decode_pair(
+    lua_State *L, struct buf *scratch, struct slice *name, struct slice *value) {
     buf_reset(scratch, SCRIPT_SCRATCH_KEEP);
-    if (url_decode(*name, true, scratch) != ST_OK)
+    if (!decode(L, *name, scratch))
         return false;
     size_t name_len = scratch->len;
-    if (url_decode(*value, true, scratch) != ST_OK)
+    if (!decode(L, *value, scratch))
         return false;
     *name = slice_of(scratch->data, name_len);
     *value = slice_of(scratch->data + name_len, scratch->len - name_len);
@@ -78,7 +87,7 @@ static bool add_pairs(lua_State *L, struct slice pairs) {
     struct slice name, value;
     unsigned fields = 0;
     while (url_next_pair(&pairs, &name, &value)) {
-        if (++fields > FIELDS_MAX || !decode_pair(scratch, &name, &value))
+        if (++fields > FIELDS_MAX || !decode_pair(L, scratch, &name, &value))
             return false;
         set_if_absent(L, name, value);
     }

@@ -190,6 +190,11 @@ static bool is_ready(const struct worker *worker) {
            atomic_load_explicit(&worker->server->phase, memory_order_acquire) != SERVER_STARTING;
 }
 
+static enum route_action answer_nomem(struct exchange *exchange) {
+    route_failed(exchange, ST_NOMEM);
+    return ROUTE_ANSWERED;
+}
+
 static enum route_action answer_not_ready(struct exchange *exchange) {
     return answer_error(exchange, 503, "not_ready", "the server is starting");
 }
@@ -276,11 +281,13 @@ enum route_action route_to_script(
         return answer_no_route(exchange);
     path = slice_of(path.data + sizeof("/fn/") - 1, path.len - (sizeof("/fn/") - 1));
     struct buf allow;
-    buf_init(&allow, 1024);
+    buf_init(&allow, REPLY_HEADERS_BYTES_MAX);
     enum route_match match =
         engine->match(app, call->request.method, path, &call->request, &exchange->params, &allow);
     enum route_action action = ROUTE_SUBMIT;
-    if (match == ROUTE_UNKNOWN)
+    if (!buf_ok(&exchange->params) || !buf_ok(&allow))
+        action = answer_nomem(exchange);
+    else if (match == ROUTE_UNKNOWN)
         action = answer_no_route(exchange);
     else if (match == ROUTE_BAD_METHOD)
         action = answer_bad_method(exchange, buf_slice(&allow));
