@@ -167,83 +167,106 @@ void admin_flushed(const struct server *server, struct reply *reply) {
     buf_append_text(&reply->body, "}\n");
 }
 
+/* A document under construction; failed: something is missing for lack of memory. */
+struct document {
+    cJSON *root;
+    bool failed;
+};
+
+static void note(struct document *document, const cJSON *added) {
+    document->failed |= added == NULL;
+}
+
 /* Numbers of 64 bits, which cJSON would round to a double. */
-static void add_u64(cJSON *object, const char *name, uint64_t number) {
+static void add_u64(struct document *document, cJSON *object, const char *name, uint64_t number) {
     char text[24];
     snprintf(text, sizeof(text), "%" PRIu64, number);
-    cJSON_AddRawToObject(object, name, text);
+    note(document, cJSON_AddRawToObject(object, name, text));
 }
 
-static void add_slice(cJSON *object, const char *name, struct slice text) {
+static void add_slice(
+    struct document *document, cJSON *object, const char *name, struct slice text) {
     char copy[512];
     snprintf(copy, sizeof(copy), "%.*s", (int)text.len, text.data ? text.data : "");
-    cJSON_AddStringToObject(object, name, copy);
+    note(document, cJSON_AddStringToObject(object, name, copy));
 }
 
-static void add_shards(struct server *server, cJSON *root) {
-    cJSON *shards = cJSON_AddArrayToObject(root, "shards");
-    for (unsigned i = 0; shards && i < server->shards; i++) {
-        cJSON *shard = cJSON_CreateObject();
-        add_u64(shard, "shard", i);
-        add_u64(shard, "keys", shard_peers_keys(server->peers, i));
-        add_u64(shard, "bytes", shard_peers_bytes(server->peers, i));
-        cJSON_AddItemToArray(shards, shard);
+static cJSON *add_array(struct document *document, const char *name) {
+    cJSON *array = cJSON_AddArrayToObject(document->root, name);
+    note(document, array);
+    return array;
+}
+
+/* Another object in the array. */
+static cJSON *add_item(struct document *document, cJSON *array) {
+    cJSON *item = cJSON_CreateObject();
+    note(document, item);
+    if (!cJSON_AddItemToArray(array, item)) {
+        document->failed = true;
+        cJSON_Delete(item);
+        item = NULL;
+    }
+    return item;
+}
+
+static void add_shards(struct document *document, struct server *server) {
+    cJSON *shards = add_array(document, "shards");
+    for (unsigned i = 0; i < server->shards; i++) {
+        cJSON *shard = add_item(document, shards);
+        add_u64(document, shard, "shard", i);
+        add_u64(document, shard, "keys", shard_peers_keys(server->peers, i));
+        add_u64(document, shard, "bytes", shard_peers_bytes(server->peers, i));
     }
 }
 
-static void add_snapshots(struct server *server, cJSON *root) {
+static void add_snapshots(struct document *document, struct server *server) {
     const struct checkpointer *checkpointer = server->checkpointer;
     uint64_t lsns[] = {
         checkpointer_last_lsn(checkpointer), checkpointer_previous_lsn(checkpointer)};
-    cJSON *snapshots = cJSON_AddArrayToObject(root, "snapshots");
-    for (size_t i = 0; i < sizeof(lsns) / sizeof(lsns[0]); i++) {
-        if (lsns[i] == 0)
-            continue;
-        cJSON *snapshot = cJSON_CreateObject();
-        add_u64(snapshot, "lsn", lsns[i]);
-        cJSON_AddItemToArray(snapshots, snapshot);
-    }
+    cJSON *snapshots = add_array(document, "snapshots");
+    for (size_t i = 0; i < sizeof(lsns) / sizeof(lsns[0]); i++)
+        if (lsns[i] != 0)
+            add_u64(document, add_item(document, snapshots), "lsn", lsns[i]);
 }
 
-static void add_log(struct server *server, cJSON *root) {
+static void add_log(struct document *document, struct server *server) {
     struct wal_numbers numbers = {0};
+    cJSON *root = document->root;
     wal_read_numbers(server->wal, &numbers);
-    add_u64(root, "last_lsn", wal_last_lsn(server->wal));
-    add_u64(root, "durable_lsn", wal_durable_lsn(server->wal));
+    add_u64(document, root, "last_lsn", wal_last_lsn(server->wal));
+    add_u64(document, root, "durable_lsn", wal_durable_lsn(server->wal));
     cJSON *segments = cJSON_AddObjectToObject(root, "segments");
-    add_u64(segments, "count", numbers.segments);
-    add_u64(segments, "first_lsn", numbers.first_lsn);
-    add_snapshots(server, root);
-    cJSON_AddBoolToObject(root, "disk_full", numbers.disk_full);
+    add_u64(document, segments, "count", numbers.segments);
+    add_u64(document, segments, "first_lsn", numbers.first_lsn);
+    add_snapshots(document, server);
+    note(document, cJSON_AddBoolToObject(root, "disk_full", numbers.disk_full));
 }
 
-static void add_app(struct server *server, cJSON *root) {
+static void add_app(struct document *document, struct server *server) {
     if (!server->reloader)
         return;
     struct reload_report report;
     reloader_report(server->reloader, &report);
-    cJSON *app = cJSON_AddObjectToObject(root, "app");
-    cJSON_AddStringToObject(app, "file", server->options->app);
-    add_u64(app, "generation", report.generation);
-    add_u64(app, "reloads", report.succeeded);
-    add_u64(app, "failed_reloads", report.failed);
-    if (report.error[0])
-        cJSON_AddStringToObject(app, "last_reload_error", report.error);
-    else
-        cJSON_AddNullToObject(app, "last_reload_error");
+    cJSON *app = cJSON_AddObjectToObject(document->root, "app");
+    note(document, cJSON_AddStringToObject(app, "file", server->options->app));
+    add_u64(document, app, "generation", report.generation);
+    add_u64(document, app, "reloads", report.succeeded);
+    add_u64(document, app, "failed_reloads", report.failed);
+    note(document, report.error[0] ? cJSON_AddStringToObject(app, "last_reload_error", report.error)
+                                   : cJSON_AddNullToObject(app, "last_reload_error"));
 }
 
-static void add_routes(struct server *server, const struct generation *generation, cJSON *root) {
-    cJSON *routes = cJSON_AddArrayToObject(root, "routes");
+static void add_routes(
+    struct document *document, struct server *server, const struct generation *generation) {
+    cJSON *routes = add_array(document, "routes");
     struct script_route_info info;
     for (unsigned i = 0; generation && server->engine->route_at(generation->app, i, &info); i++) {
-        cJSON *route = cJSON_CreateObject();
-        add_slice(route, "pattern", info.pattern);
-        add_slice(route, "kind", info.kind);
-        add_slice(route, "methods", info.methods);
-        add_slice(route, "file", info.file);
-        add_u64(route, "line", info.line);
-        cJSON_AddItemToArray(routes, route);
+        cJSON *route = add_item(document, routes);
+        add_slice(document, route, "pattern", info.pattern);
+        add_slice(document, route, "kind", info.kind);
+        add_slice(document, route, "methods", info.methods);
+        add_slice(document, route, "file", info.file);
+        add_u64(document, route, "line", info.line);
     }
 }
 
@@ -259,19 +282,21 @@ static const char *durability_text(const struct options *options, char text[stat
 enum status admin_status(
     struct server *server, const struct generation *generation, struct reply *reply) {
     char durability[32];
-    cJSON *root = cJSON_CreateObject();
-    cJSON_AddStringToObject(root, "version", CONCAVE_VERSION);
+    struct document document = {.root = cJSON_CreateObject()};
+    cJSON *root = document.root;
+    add_slice(&document, root, "version", SLICE(CONCAVE_VERSION));
     double uptime_s = (double)(clock_monotonic_ns() - server->started_ns) / (double)NS_PER_S;
-    cJSON_AddNumberToObject(root, "uptime_seconds", uptime_s);
-    cJSON_AddBoolToObject(root, "ready", server_ready(server));
-    cJSON_AddStringToObject(root, "durability", durability_text(server->options, durability));
-    cJSON_AddNumberToObject(
-        root, "connections", atomic_load_explicit(&server->connections, memory_order_relaxed));
-    add_log(server, root);
-    add_shards(server, root);
-    add_app(server, root);
-    add_routes(server, generation, root);
-    char *text = cJSON_PrintUnformatted(root);
+    note(&document, cJSON_AddNumberToObject(root, "uptime_seconds", uptime_s));
+    note(&document, cJSON_AddBoolToObject(root, "ready", server_ready(server)));
+    const char *how = durability_text(server->options, durability);
+    note(&document, cJSON_AddStringToObject(root, "durability", how));
+    unsigned open = atomic_load_explicit(&server->connections, memory_order_relaxed);
+    note(&document, cJSON_AddNumberToObject(root, "connections", open));
+    add_log(&document, server);
+    add_shards(&document, server);
+    add_app(&document, server);
+    add_routes(&document, server, generation);
+    char *text = document.failed ? NULL : cJSON_PrintUnformatted(root);
     cJSON_Delete(root);
     if (!text)
         return ST_NOMEM;
