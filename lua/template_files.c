@@ -45,9 +45,11 @@ static void check(struct walk *walk, enum status status) {
 /* ---- files ---- */
 
 /* True if the path, links followed, is below the folder. */
-static bool is_inside(const struct walk *walk, const char *path) {
+static bool is_inside(struct walk *walk, const char *path) {
     char *real = realpath(path, NULL);
     size_t len = strlen(walk->root);
+    if (!real && errno == ENOMEM)
+        walk->status = ST_NOMEM;
     bool inside = real && strncmp(real, walk->root, len) == 0 &&
                   (real[len] == '/' || (len > 0 && walk->root[len - 1] == '/'));
     free(real);
@@ -64,6 +66,8 @@ static const char *read_text(struct walk *walk, int fd) {
         return "not a file";
     for (;;) {
         char *to = buf_reserve(&walk->text, 65536);
+        if (!to && walk->text.len <= TEMPLATE_BYTES_MAX)
+            walk->status = ST_NOMEM;
         if (!to)
             return "larger than 1 MiB";
         ssize_t got = read(fd, to, 65536);
@@ -101,8 +105,10 @@ static void add_file(struct walk *walk, const char *path, struct slice name, boo
         why = read_text(walk, fd);
     if (fd >= 0)
         (void)close(fd); /* it was only read */
-    check(walk, why ? template_set_add_broken(walk->set, name, why)
-                    : template_set_add(walk->set, name, text_of(walk)));
+    /* Lack of memory is not the file's fault. */
+    if (walk->status == ST_OK)
+        check(walk, why ? template_set_add_broken(walk->set, name, why)
+                        : template_set_add(walk->set, name, text_of(walk)));
 }
 
 /* ---- folders ---- */
@@ -171,9 +177,12 @@ static bool walk_folder(struct walk *walk, const struct pending *folder) {
         return true;
     }
     DIR *dir = opendir(path);
+    int error = errno;
     free(path);
+    if (!dir && error == ENOMEM)
+        walk->status = ST_NOMEM;
     if (!dir)
-        return false;
+        return walk->status != ST_OK;
     const struct dirent *entry;
     while (walk->status == ST_OK && (entry = readdir(dir))) {
         if (++walk->entries > TEMPLATES_ENTRIES_MAX) {
@@ -214,6 +223,8 @@ enum status template_set_read(const char *folder, struct template_set **out) {
     walk.root = realpath(folder, NULL);
     if (walk.root)
         walk_all(&walk);
+    else if (errno == ENOMEM)
+        walk.status = ST_NOMEM;
     else
         note(&walk, "it cannot be opened");
     if (walk.trouble && asprintf(&walk.set->trouble, "%s: %s", folder, walk.trouble) < 0) {
