@@ -72,11 +72,12 @@ struct worker *worker_create(struct server *server, unsigned index) {
     worker->counts = calloc(CALL_LABELS_MAX, sizeof(*worker->counts));
     worker->kv = kv_create(&limits);
     worker->loop = loop_create();
+    if (worker->loop) /* before anything that may fail: worker_destroy stops it */
+        loop_timer_init(worker->loop, &worker->timer, timer_fired, worker);
     if (!worker->counts || !worker->kv || !worker->loop) {
         worker_destroy(worker);
         return NULL;
     }
-    loop_timer_init(worker->loop, &worker->timer, timer_fired, worker);
     register_series(worker);
     return worker;
 }
