@@ -484,8 +484,8 @@ static bool work(struct worker *worker) {
 }
 
 /* The timer for the next thing that is due, shard or connection; it is only ever moved forward in
- * time by firing, so that most turns leave it alone. */
-static void set_timer(struct worker *worker) {
+ * time by firing, so that most turns leave it alone. False if there was no memory for it. */
+static bool set_timer(struct worker *worker) {
     uint64_t next_ns = wheel_next_ns(&worker->wheel);
     if (worker->open) {
         uint64_t shard_ns = shard_next_ns(worker->shard);
@@ -493,10 +493,12 @@ static void set_timer(struct worker *worker) {
             next_ns = shard_ns;
     }
     if (next_ns >= worker->timer_ns)
-        return;
+        return true;
     uint64_t now_ns = worker_clock(worker);
-    if (loop_timer_start(&worker->timer, next_ns > now_ns ? next_ns - now_ns : 0) == ST_OK)
-        worker->timer_ns = next_ns;
+    if (loop_timer_start(&worker->timer, next_ns > now_ns ? next_ns - now_ns : 0) != ST_OK)
+        return false;
+    worker->timer_ns = next_ns;
+    return true;
 }
 
 /* True if there is nothing to do but wait. Announces the sleep and looks once more. */
@@ -516,10 +518,8 @@ static void *run(void *ctx) {
     struct worker *worker = ctx;
     while (!worker->stopping) {
         bool wait = !work(worker);
-        if (wait) {
-            set_timer(worker);
-            wait = fall_asleep(worker);
-        }
+        if (wait) /* what no timer would wake is looked at again and again */
+            wait = set_timer(worker) && fall_asleep(worker);
         if (wait)
             atomic_store_explicit(&worker->turn_started_ns, 0, memory_order_relaxed);
         loop_turn(worker->loop, wait);
