@@ -175,7 +175,7 @@ static void reload(struct reloader *reloader) {
         report_success(reloader, started_ns);
         retire(reloader);
     } else if (!stopped(reloader)) {
-        report_failure(reloader, buf_slice(&error));
+        report_failure(reloader, error.len > 0 ? buf_slice(&error) : SLICE("out of memory"));
     }
     buf_free(&error);
 }

@@ -307,8 +307,10 @@ int server_run(const struct options *options, const struct script_engine *engine
     checkpointer_free(server.checkpointer); /* the metrics asked these two to the end */
     reloader_free(server.reloader);
     bool failed = status != ST_OK && status != ST_CLOSED;
-    if (failed)
-        diag(DIAG_ERROR, "%.*s", (int)error.len, error.data ? error.data : status_text(status));
+    if (failed && error.len > 0)
+        diag(DIAG_ERROR, "%.*s", (int)error.len, error.data);
+    else if (failed) /* there is no text, or no memory for it */
+        diag(DIAG_ERROR, "%s", status_text(buf_ok(&error) ? status : ST_NOMEM));
     buf_free(&error);
     return failed ? EXIT_BAD : EXIT_FINE;
 }
