@@ -2,10 +2,13 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/splitmix.h"
 #include "net/files.h"
 #include "net/reply.h"
 #include "net/route.h"
@@ -27,11 +30,31 @@ static size_t write_remote(const struct sockaddr_storage *address, char *out, si
     return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }
 
+/* What the socket does not take at once is lost, as the connection is. */
+static void tell_out_of_memory(struct worker *worker, int fd, bool head_only) {
+    char text[REPLY_NOMEM_BYTES_MAX], id[17];
+    struct buf out = {.data = text, .cap = sizeof(text), .max = sizeof(text)};
+    snprintf(id, sizeof(id), "%016" PRIx64, splitmix_next(&worker->pool.ids));
+    reply_write_nomem(&out, &(struct reply_frame){.request_id = slice_of(id, sizeof(id) - 1),
+                                .date = worker_date(worker),
+                                .head_only = head_only});
+    assert(buf_ok(&out));
+    (void)!send(fd, out.data, out.len, MSG_NOSIGNAL);
+}
+
+/* A connection for which there is no memory. What has come is read, so that closing does not reset
+ * it before the client has its answer. */
+static void refuse_socket(struct worker *worker, int fd) {
+    (void)!recv(fd, worker->in, CONN_READ_BYTES, 0);
+    tell_out_of_memory(worker, fd, false);
+    close(fd);
+}
+
 enum status conn_open(struct worker *worker, int fd, const struct sockaddr_storage *address,
     bool admin, struct conn **out) {
     struct conn *conn = calloc(1, sizeof(*conn));
     if (!conn) {
-        close(fd);
+        refuse_socket(worker, fd);
         return ST_NOMEM;
     }
     conn->worker = worker;
@@ -45,7 +68,7 @@ enum status conn_open(struct worker *worker, int fd, const struct sockaddr_stora
     loop_fd_init(worker->loop, &conn->watch, fd, conn_readable, conn_writable, conn);
     if (loop_fd_read(&conn->watch, true) != ST_OK) {
         loop_fd_stop(&conn->watch);
-        close(fd);
+        refuse_socket(worker, fd);
         free(conn);
         return ST_NOMEM;
     }
@@ -115,7 +138,7 @@ void conn_refuse(
     if (!exchange) {
         exchange = exchange_take(&conn->worker->pool);
         if (!exchange) {
-            conn_close(conn);
+            conn_give_up(conn, false);
             return;
         }
         exchange_note_refused(exchange, head);
@@ -123,6 +146,18 @@ void conn_refuse(
     exchange_fail(exchange, status, code, text);
     exchange->keep_alive = false;
     conn_enqueue(conn, exchange);
+}
+
+void conn_give_up(struct conn *conn, bool head_only) {
+    if (conn->reading) {
+        conn_refuse(conn, (struct slice){0}, 503, "out_of_memory",
+            "the server is out of memory; try again");
+        return;
+    }
+    if (!conn->first && conn->out.len == 0)
+        tell_out_of_memory(conn->worker, conn->fd, head_only);
+    conn->input = CONN_DONE; /* it closes behind the replies that are still to come */
+    buf_reset(&conn->in, 0);
 }
 
 static bool may_start(const struct conn *conn) {

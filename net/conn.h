@@ -103,7 +103,7 @@ struct conn {
     char remote[INET6_ADDRSTRLEN + 10];
 };
 
-/* Takes over a non-blocking, connected socket, also if it fails. ST_NOMEM. */
+/* Takes over a non-blocking, connected socket, also if it fails. ST_NOMEM: the client was told. */
 MUST_USE enum status conn_open(struct worker *worker, int fd,
     const struct sockaddr_storage *address, bool admin, struct conn **conn);
 /* Closes at once. The memory stays valid until the worker frees closed connections (conn_free). */
@@ -114,6 +114,9 @@ void conn_free(struct conn *conn);
  * the refused request's head, or nothing. */
 void conn_refuse(
     struct conn *conn, struct slice head, int status, const char *code, const char *text);
+/* There is no memory for what comes in: no further request is taken. A request in the middle of its
+ * body, or one that none is before, gets a 503; then the connection closes. To be pumped. */
+void conn_give_up(struct conn *conn, bool head_only);
 /* Starts what may start, sends what may leave, and sees what to wait for. May close. */
 void conn_pump(struct conn *conn, uint64_t now_ns);
 /* The deadline has passed. May close. */

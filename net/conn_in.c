@@ -50,7 +50,7 @@ static size_t take_head(struct conn *conn, char *data, size_t len, uint64_t now_
     if (!exchange || exchange_set_head(exchange, head, data, used, remote) != ST_OK) {
         if (exchange)
             exchange_give(&worker->pool, exchange);
-        conn_close(conn);
+        conn_give_up(conn, slice_equal(head->method, SLICE("HEAD")));
         return len;
     }
     if (head->chunked || head->content_length > 0)
@@ -176,13 +176,16 @@ void conn_readable(void *ctx) {
     bool kept = conn->in.len > 0;
     char *data;
     ssize_t count = read_some(conn, &data);
-    if (count < 0) {
+    bool nomem = count < 0 && errno == ENOMEM;
+    if (count < 0 && !nomem) {
         if (errno != EAGAIN && errno != EINTR)
             conn_close(conn);
         return;
     }
     uint64_t now_ns = worker_clock(conn->worker);
-    if (count == 0) {
+    if (nomem) {
+        conn_give_up(conn, false);
+    } else if (count == 0) {
         end_of_input(conn);
     } else if (kept) {
         conn_take_kept(conn, now_ns);
@@ -190,8 +193,8 @@ void conn_readable(void *ctx) {
         size_t used = take(conn, data, (size_t)count, now_ns);
         if (!conn->closed)
             buf_append(&conn->in, data + used, (size_t)count - used);
-        if (!buf_ok(&conn->in))
-            conn_close(conn);
+        if (!conn->closed && !buf_ok(&conn->in))
+            conn_give_up(conn, false);
     }
     conn_pump(conn, now_ns);
 }

@@ -51,6 +51,19 @@ static bool may_leave(const struct exchange *exchange) {
 static bool write_first(struct conn *conn, struct buf *out) {
     struct exchange *exchange = conn->first;
     struct reply *reply = &exchange->call.reply;
+    struct reply_frame frame = {
+        .request_id = exchange->call.request.id,
+        .date = worker_date(conn->worker),
+        .absent_bytes = exchange->absent_bytes,
+        .head_only = exchange->head_only,
+        .keep_alive = exchange->keep_alive,
+        .say_keep_alive = exchange->say_keep_alive,
+    };
+    if (exchange->bare) {
+        frame.absent_bytes = 0;
+        reply_write_nomem(out, &frame);
+        return true;
+    }
     if (!reply_ok(reply) || exchange->file.failed) {
         /* It may have committed, so no error reply, which would say that it has not; and behind the
          * head of a reply nothing can be said any more. */
@@ -61,15 +74,7 @@ static bool write_first(struct conn *conn, struct buf *out) {
         buf_append_slice(out, buf_slice(&reply->body));
     } else {
         exchange->file.begun = true;
-        reply_write(out, reply,
-            &(struct reply_frame){
-                .request_id = exchange->call.request.id,
-                .date = worker_date(conn->worker),
-                .absent_bytes = exchange->absent_bytes,
-                .head_only = exchange->head_only,
-                .keep_alive = exchange->keep_alive,
-                .say_keep_alive = exchange->say_keep_alive,
-            });
+        reply_write(out, reply, &frame);
     }
     if (exchange->file.left == 0)
         return true;

@@ -228,6 +228,9 @@ void exchange_fail(struct exchange *exchange, int status, const char *code, cons
         buf_append_text(&reply->headers, "Vary: Accept\r\n");
     if (status == 503)
         buf_append_text(&reply->headers, "Retry-After: 1\r\n");
+    exchange->bare = !reply_ok(reply);
+    if (exchange->bare)
+        reply->status = 503;
 }
 
 /* A slice of the bytes at `from`, as a slice of their copy at `to`. */

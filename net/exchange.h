@@ -61,6 +61,7 @@ struct exchange {
     struct accept_tastes tastes;
     bool for_programs;
     bool shows_faults;   /* call.fault goes into the reply (--dev) */
+    bool bare;           /* an error for whose reply there was no memory: reply_write_nomem's */
     uint64_t held_bytes; /* what the connection counts for the reply that it holds */
     uint64_t flush_lsn;  /* /v1/admin/flush: done when this is durable */
     const struct generation *generation; /* of a script's call; else NULL */
@@ -104,9 +105,9 @@ MUST_USE enum status exchange_set_head(struct exchange *exchange, const struct h
 void exchange_note_refused(struct exchange *exchange, struct slice head);
 
 /* Makes the reply an error of the server's own, whatever it was before: a page if the client likes
- * HTML better than JSON, else JSON. Paths that only programs ask for (/v1/, /metrics, /livez and
- * /readyz) always get JSON. code and text are constants or live as long as the call; a 503 gets
- * Retry-After. */
+ * HTML better than JSON, else JSON; without memory for that it is a bare 503. Paths that only
+ * programs ask for (/v1/, /metrics, /livez and /readyz) always get JSON. code and text are
+ * constants or live as long as the call; a 503 gets Retry-After. */
 void exchange_fail(struct exchange *exchange, int status, const char *code, const char *text);
 
 #endif

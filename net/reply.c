@@ -221,6 +221,19 @@ void reply_write(struct buf *out, const struct reply *reply, const struct reply_
         buf_append_slice(out, buf_slice(&reply->body));
 }
 
+void reply_write_nomem(struct buf *out, const struct reply_frame *frame) {
+    char fields[] = "Retry-After: 1\r\n";
+    char body[] =
+        "{\"error\":\"the server is out of memory; try again\",\"code\":\"out_of_memory\"}\n";
+    struct reply reply = {
+        .status = 503,
+        .content_type = REPLY_JSON,
+        .headers = {.data = fields, .len = sizeof fields - 1},
+        .body = {.data = body, .len = sizeof body - 1},
+    };
+    reply_write(out, &reply, frame);
+}
+
 void reply_date(uint64_t wall_ns, char out[REPLY_DATE_BYTES + 1]) {
     static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char *const months[] = {

@@ -48,6 +48,11 @@ void reply_fault_page(struct reply *reply, int status, const struct fault *fault
  * 204 and 304 (RFC 9110 8.6), which have no body either. */
 void reply_write(struct buf *out, const struct reply *reply, const struct reply_frame *frame);
 
+/* Appends a whole response that says 503 out_of_memory and takes nothing but the room in out: at
+ * most REPLY_NOMEM_BYTES_MAX with a fresh request id. */
+void reply_write_nomem(struct buf *out, const struct reply_frame *frame);
+#define REPLY_NOMEM_BYTES_MAX 512u
+
 /* The reason phrase of a status; "" for one that has none registered. */
 const char *reply_reason(int status);
 

@@ -79,6 +79,8 @@ static enum http_range part_of(
 static void fail_by(struct exchange *exchange, enum status status) {
     if (status == ST_BUSY)
         exchange_fail(exchange, 503, "overloaded", "too many files are being sent; try again");
+    else if (status == ST_NOMEM)
+        exchange_fail(exchange, 503, "out_of_memory", "the server is out of memory; try again");
     else if (status == ST_IO)
         exchange_fail(exchange, 500, "internal_error", "the file cannot be read");
     else
@@ -150,7 +152,7 @@ static void send_from(
         fail_by(exchange, ST_BUSY);
     } else if (!read_piece(exchange)) {
         exchange->file.left = 0;
-        fail_by(exchange, ST_IO);
+        fail_by(exchange, reply_ok(&exchange->call.reply) ? ST_IO : ST_NOMEM);
     }
     exchange->absent_bytes = exchange->file.left;
 }
@@ -177,7 +179,11 @@ void static_file_open(struct exchange *exchange, const char *folder, bool stay_o
         return;
     }
     look(&stat, &facts);
-    if (!begin_reply(exchange, &facts, slice_of(name, strlen(name)), &span)) {
+    bool is_file = begin_reply(exchange, &facts, slice_of(name, strlen(name)), &span);
+    if (!reply_ok(&exchange->call.reply)) {
+        close(fd);
+        fail_by(exchange, ST_NOMEM);
+    } else if (!is_file) {
         close(fd);
     } else if (exchange->head_only) {
         close(fd);

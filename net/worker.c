@@ -10,6 +10,7 @@
 
 #include "net/admin.h"
 #include "net/files.h"
+#include "net/reply.h"
 #include "net/route.h"
 
 /* The shard and its connections go back and forth so often before the loop looks at sockets again.
@@ -20,6 +21,8 @@
 #define BODIES_HELD_MIN 4u
 /* Replies that its connections hold at once because clients do not read them. */
 #define OUTPUT_BYTES_HELD_MAX (256u << 20)
+/* Room for replies that a worker begins with. */
+#define OUT_ROOM_BYTES (16u << 10)
 /* The VM's memory is looked at this often. */
 #define LUA_MEASURE_NS (200 * NS_PER_MS)
 
@@ -74,7 +77,10 @@ struct worker *worker_create(struct server *server, unsigned index) {
     worker->loop = loop_create();
     if (worker->loop) /* before anything that may fail: worker_destroy stops it */
         loop_timer_init(worker->loop, &worker->timer, timer_fired, worker);
-    if (!worker->counts || !worker->kv || !worker->loop) {
+    /* Most replies then leave without an allocation: one that fails there, behind the commit, can
+     * only close the connection. */
+    bool room = buf_reserve(&worker->out, OUT_ROOM_BYTES) != NULL;
+    if (!worker->counts || !worker->kv || !worker->loop || !room) {
         worker_destroy(worker);
         return NULL;
     }
@@ -220,6 +226,8 @@ static void begin_flush(struct worker *worker, struct exchange *exchange) {
 bool worker_start(struct worker *worker, struct exchange *exchange) {
     switch (route_request(worker, exchange)) {
     case ROUTE_ANSWERED:
+        if (!reply_ok(&exchange->call.reply) && !exchange->bare)
+            route_failed(exchange, ST_NOMEM);
         return false;
     case ROUTE_FLUSH:
         begin_flush(worker, exchange);
@@ -300,6 +308,8 @@ static void finish_flush(struct worker *worker) {
     worker->flushing = NULL;
     atomic_store(&worker->server->flushing, false);
     admin_flushed(worker->server, &exchange->call.reply);
+    if (!reply_ok(&exchange->call.reply))
+        exchange->call.outcome = ST_NOMEM;
     worker_committed(worker, &exchange->call);
     worker_released(worker, &exchange->call);
 }
@@ -311,6 +321,8 @@ void worker_checkpointed(struct worker *worker, enum status status) {
         admin_ok(&exchange->call.reply);
     else
         exchange->call.outcome = status;
+    if (!reply_ok(&exchange->call.reply))
+        exchange->call.outcome = ST_NOMEM;
     worker_committed(worker, &exchange->call);
     worker_released(worker, &exchange->call);
 }
