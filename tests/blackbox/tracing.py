@@ -1,17 +1,31 @@
 """Stops single threads of a server, which nothing else can do, by ptrace."""
 import ctypes
 import os
+import time
 
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 7, 17, 0x4206, 0x4207
 WAIT_ALL = 0x40000000  # __WALL: threads too
 
 
-def thread_of(process, name):
-    """The id of the process's thread of this name."""
+def find_thread(process, name):
     for thread in os.listdir("/proc/%d/task" % process.pid):
-        with open("/proc/%d/task/%s/comm" % (process.pid, thread)) as file:
-            if file.read().strip() == name:
-                return int(thread)
+        try:
+            with open("/proc/%d/task/%s/comm" % (process.pid, thread)) as file:
+                if file.read().strip() == name:
+                    return int(thread)
+        except FileNotFoundError:
+            pass  # it has ended meanwhile
+    return None
+
+
+def thread_of(process, name, seconds=30):
+    """The id of the process's thread of this name, which it gives itself some time after it was made."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        thread = find_thread(process, name)
+        if thread:
+            return thread
+        time.sleep(0.01)
     raise AssertionError("no thread " + name)
 
 
