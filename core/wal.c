@@ -212,15 +212,14 @@ static enum status shorten_last(struct wal *wal, struct buf *error) {
         return ST_OK;
     struct disk_file *file;
     enum status status = disk_open(wal->last_path, DISK_UPDATE, &file);
-    if (status == ST_OK) {
-        status = disk_truncate(file, used);
-        if (status == ST_OK)
-            status = disk_sync(file);
-        disk_close(file);
+    if (status != ST_OK) {
+        buf_printf(error, "%s: cannot be written: %s", wal->last_path, strerror(errno));
+        return status == ST_NOMEM ? ST_NOMEM : ST_IO;
     }
-    if (status != ST_OK)
-        buf_printf(error, "%s: cannot be shortened: %s", wal->last_path, strerror(errno));
-    return status == ST_OK || status == ST_NOMEM ? status : ST_IO;
+    if (disk_truncate(file, used) != ST_OK || disk_sync(file) != ST_OK)
+        wal_fatal("shortening", wal->last_path, used);
+    disk_close(file);
+    return ST_OK;
 }
 
 enum status wal_begin(struct wal *wal, struct buf *error) {

@@ -234,7 +234,8 @@ static enum status refuse(struct replay *replay, const struct wal_reader *reader
 }
 
 /* Overwrites with zeros what is behind the reader's offset, block by block where it is not zero. */
-static enum status write_zeros(struct wal_reader *reader, struct disk_file *file, uint64_t from) {
+static enum status write_zeros(
+    const struct replay *replay, struct wal_reader *reader, struct disk_file *file, uint64_t from) {
     static const unsigned char zeros[WAL_BLOCK_BYTES];
     enum status status;
     while (
@@ -242,31 +243,34 @@ static enum status write_zeros(struct wal_reader *reader, struct disk_file *file
         uint64_t end = from / WAL_BLOCK_BYTES * WAL_BLOCK_BYTES + WAL_BLOCK_BYTES;
         if (end > reader->size)
             end = reader->size;
-        status = disk_write(file, from, zeros, (size_t)(end - from));
-        if (status != ST_OK)
-            break;
+        if (disk_write(file, from, zeros, (size_t)(end - from)) != ST_OK)
+            wal_fatal("cutting", replay->path, from);
         from = end;
     }
     return status;
+}
+
+static enum status cannot_be_written(struct replay *replay, enum status status) {
+    buf_printf(replay->error, "%s: cannot be written: %s", replay->path, strerror(errno));
+    return status == ST_NOMEM ? ST_NOMEM : ST_IO;
 }
 
 /* Cuts a torn end; whether or not there was one, syncs the segment and its name. */
 static enum status settle_end(struct replay *replay, struct wal_reader *reader, uint64_t dirty) {
     struct disk_file *file;
     enum status status = disk_open(replay->path, DISK_UPDATE, &file);
-    if (status == ST_OK) {
-        if (dirty < reader->size && !MUTANT(TORN_END_KEPT))
-            status = write_zeros(reader, file, dirty);
-        if (status == ST_OK)
-            status = disk_sync(file);
-        disk_close(file);
-    }
-    if (status == ST_OK)
-        status = disk_sync_dir(replay->wal->dir);
     if (status != ST_OK)
-        buf_printf(replay->error, "%s: offset %llu: cannot be written and synced: %s", replay->path,
-            LLU(reader->offset), strerror(errno));
-    return status == ST_OK || status == ST_NOMEM ? status : ST_IO;
+        return cannot_be_written(replay, status);
+    if (dirty < reader->size && !MUTANT(TORN_END_KEPT))
+        status = write_zeros(replay, reader, file, dirty);
+    if (status == ST_OK && disk_sync(file) != ST_OK)
+        wal_fatal("syncing", replay->path, reader->offset);
+    disk_close(file);
+    if (status != ST_OK)
+        return read_failed(replay, reader, status);
+    if (disk_sync_dir(replay->wal->dir) != ST_OK)
+        wal_fatal("syncing the directory", replay->wal->dir, 0);
+    return ST_OK;
 }
 
 /* The highest LSN of which a snapshot may hold something: N. */
@@ -308,15 +312,13 @@ static enum status judge_end(struct replay *replay, struct wal_reader *reader) {
 static enum status reach_medium(struct replay *replay) {
     struct disk_file *file;
     enum status status = disk_open(replay->path, DISK_UPDATE, &file);
-    if (status == ST_OK) {
-        status = disk_sync(file);
-        if (status == ST_OK)
-            disk_drop_cache(file);
-        disk_close(file);
-    }
     if (status != ST_OK)
-        buf_printf(replay->error, "%s: cannot be synced: %s", replay->path, strerror(errno));
-    return status == ST_OK || status == ST_NOMEM ? status : ST_IO;
+        return cannot_be_written(replay, status);
+    if (disk_sync(file) != ST_OK)
+        wal_fatal("syncing", replay->path, 0);
+    disk_drop_cache(file);
+    disk_close(file);
+    return ST_OK;
 }
 
 static enum status replay_segment(

@@ -1,6 +1,7 @@
 /* Every call to the disk fails once, in every workload: nothing is acknowledged that is not there
  * after a restart, nor after a power cut; the process ends with exit code 3 and says file, offset
- * and reason, or refuses to start, or, where the call did not matter, goes on. And the disk fills
+ * and reason, or refuses to start (not for a failed write or sync), or, where the call did not
+ * matter, goes on. And the disk fills
  * up at every block: no write is admitted that does not become durable, the process lives on, and
  * takes writes again when there is room.
  *
@@ -167,6 +168,7 @@ static bool fail_call(uint64_t seed, uint64_t n, unsigned kinds, int error) {
         sum.refused += end == REFUSED;
         sum.survived += end == ENDED;
     }
+    sim_disk_fail_at(run.disk, 0, 0, 0);
     /* The page cache outlives the process, but not every power cut. */
     if (n % 2)
         sim_disk_kill(run.disk);
@@ -191,6 +193,15 @@ static void any_call_fails(void **state) {
         (unsigned long long)sum.tried, (unsigned long long)sum.fatal,
         (unsigned long long)sum.refused, (unsigned long long)sum.survived);
     assert_true(sum.tried > 40 && sum.fatal > 20 && sum.refused > 0);
+}
+
+/* A write or a sync that fails is the disk's failure also while a log is opened: never a refusal,
+ * which would blame the data (exit code 1). */
+static void failed_writes_and_syncs(void **state) {
+    (void)state;
+    uint64_t refused = sum.refused;
+    fail_each(SIM_WRITE | SIM_SYNC | SIM_SYNC_DIR | SIM_TRUNCATE, EIO, 10);
+    assert_int_equal(sum.refused, refused);
 }
 
 /* There is no descriptor for a file. */
@@ -273,6 +284,7 @@ static void no_room_at_any_call(void **state) {
             sim_disk_fail_at(run.disk, n, SIM_CREATE | SIM_ALLOCATE, ENOSPC);
             for (unsigned i = 0; i < LIVES; i++)
                 HOLDS(try_life(&run) == ENDED);
+            sim_disk_fail_at(run.disk, 0, 0, 0);
             check(&run);
             finish(&run);
         }
@@ -291,6 +303,7 @@ static int setup_all(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_call_fails),
+        cmocka_unit_test(failed_writes_and_syncs),
         cmocka_unit_test(no_descriptor),
         cmocka_unit_test(short_and_interrupted_calls),
         cmocka_unit_test(a_full_disk_refuses_and_resumes),

@@ -14,6 +14,7 @@
 #include "core/clock.h"
 #include "core/restore.h"
 #include "core/splitmix.h"
+#include "tests/support/leaks.h"
 
 #define OPS_MAX 3u
 
@@ -212,6 +213,15 @@ struct wal_options model_options(const char *dir, uint64_t *random) {
     };
 }
 
+/* The tests of opening itself (tests/unit/test_wal.c) look for leaks in it. */
+static void set_opening(struct life *life, bool opening) {
+    if (opening)
+        leaks_overlook();
+    else if (life->opening)
+        leaks_look();
+    life->opening = opening;
+}
+
 enum status life_open(
     struct life *life, struct log_model *model, const struct wal_options *options) {
     *life = (struct life){.model = model,
@@ -227,6 +237,7 @@ enum status life_open(
         .apply = check_op};
     struct buf *error = &life->text; /* life_end frees it, also after a jump out of here */
     buf_init(error, sizeof(life->error));
+    set_opening(life, true);
     enum status status = restore_run(options, &restore, &life->wal, &restored, error);
     if (status == ST_OK) {
         pass_removals(&replaying, restored.snapshot.lsn + 1);
@@ -237,6 +248,7 @@ enum status life_open(
             model->shown_lsn = model->lsns[model->count - 1];
         status = wal_begin(life->wal, error);
     }
+    set_opening(life, false);
     snprintf(
         life->error, sizeof(life->error), "%.*s", (int)error->len, error->len ? error->data : "");
     return status;
@@ -385,6 +397,7 @@ enum status life_snapshot(struct life *life) {
 }
 
 void life_end(struct life *life) {
+    set_opening(life, false);
     wal_close(life->wal);
     life->wal = NULL;
     buf_free(&life->text);

@@ -257,7 +257,7 @@ void sim_disk_power_cut(struct sim_disk *disk, enum sim_outcome outcome, uint64_
 void sim_disk_kill(struct sim_disk *disk) {
     close_all(disk);
     sweep(disk);
-    disk->crash_in = disk->fail_in = 0;
+    disk->crash_in = 0;
 }
 
 void sim_disk_crash_at(struct sim_disk *disk, uint64_t n, unsigned kinds) {

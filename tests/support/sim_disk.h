@@ -91,7 +91,7 @@ enum sim_outcome {
 
 /* Power fails and returns. The seed decides what the outcome leaves open. */
 void sim_disk_power_cut(struct sim_disk *disk, enum sim_outcome outcome, uint64_t seed);
-/* The process is killed. */
+/* The process is killed. A call that is to fail may be one of the next. */
 void sim_disk_kill(struct sim_disk *disk);
 /* Power fails in the n-th call from now of these kinds: it fails, done or not, and so does every
  * call (EIO) until sim_disk_power_cut. 0: it does not. */
