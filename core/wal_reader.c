@@ -1,6 +1,7 @@
 #include "core/wal_reader.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #define WINDOW_BYTES ((size_t)1 << 20)
@@ -26,8 +27,10 @@ static enum status look(
         if (status != ST_OK)
             return status;
         reader->window_at = offset;
-        if (reader->window_len < len)
-            return ST_IO; /* the file became shorter under our hands */
+        if (reader->window_len < len) {
+            errno = ENODATA; /* the file became shorter under our hands */
+            return ST_IO;
+        }
     }
     *bytes = reader->window + (offset - reader->window_at);
     return ST_OK;
