@@ -137,8 +137,12 @@ bool wal_prepare_step(struct wal *wal) {
         return false;
     uint64_t len = segment->size - from < ZERO_BYTES ? segment->size - from : ZERO_BYTES;
     enum status status = disk_write(segment->filler, from, zeros, (size_t)len);
-    if (status == ST_OK)
+    if (status == ST_OK) {
         status = disk_sync(segment->filler);
+        /* Where room is only taken by the sync; what is not offered holds nothing yet. */
+        if (status != ST_OK && (errno == ENOSPC || errno == EDQUOT))
+            status = ST_DISK_FULL;
+    }
     if (status == ST_DISK_FULL && !segment->offered) {
         give_up_preparing(wal, segment, status, "filling", from);
         return false;

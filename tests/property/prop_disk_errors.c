@@ -291,6 +291,23 @@ static void no_room_at_any_call(void **state) {
     }
 }
 
+/* Some file systems cannot reserve, and find out at a sync that there is no room. */
+static void no_room_at_a_sync(void **state) {
+    (void)state;
+    for (uint64_t seed = first_seed; seed < first_seed + workloads(10); seed++) {
+        model_case("CONCAVE_SEED=%llu: workload %llu, no room at the first sync of a segment",
+            (unsigned long long)first_seed, (unsigned long long)(seed - first_seed));
+        struct run run = start(seed);
+        run.may_be_full = true;
+        sim_disk_set_allocating(run.disk, false);
+        sim_disk_fail_at(run.disk, 1, SIM_SYNC, ENOSPC);
+        HOLDS(try_life(&run) == ENDED);
+        HOLDS(sim_disk_has_failed(run.disk));
+        check(&run);
+        finish(&run);
+    }
+}
+
 static int setup_all(void **state) {
     (void)state;
     if (getenv("CONCAVE_SEED"))
@@ -308,6 +325,7 @@ int main(void) {
         cmocka_unit_test(short_and_interrupted_calls),
         cmocka_unit_test(a_full_disk_refuses_and_resumes),
         cmocka_unit_test(no_room_at_any_call),
+        cmocka_unit_test(no_room_at_a_sync),
     };
     return cmocka_run_group_tests(tests, setup_all, NULL);
 }
