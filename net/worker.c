@@ -194,8 +194,8 @@ static void deliver(struct worker *worker, struct msg *msg) {
 
 /* ---- calls ---- */
 
-/* Answers at home that a call could not be taken, or what it ended with. */
-static bool submit(struct worker *worker, struct exchange *exchange, uint64_t budget_ns) {
+/* Not ST_OK: the call could not be taken; that is its reply already. */
+static enum status submit(struct worker *worker, struct exchange *exchange, uint64_t budget_ns) {
     struct call *call = &exchange->call;
     call->home = worker->index;
     call->deadline_ns = call->started_ns + budget_ns;
@@ -208,12 +208,12 @@ static bool submit(struct worker *worker, struct exchange *exchange, uint64_t bu
     enum status status = shard_submit(worker->shard, call, call->started_ns);
     if (status != ST_OK) {
         route_failed(exchange, status);
-        return false;
+        return status;
     }
     if (exchange->generation)
         worker->script_calls[generation_place(exchange->generation)]++;
     worker->submitted = true;
-    return true;
+    return ST_OK;
 }
 
 static void begin_flush(struct worker *worker, struct exchange *exchange) {
@@ -244,7 +244,8 @@ bool worker_start(struct worker *worker, struct exchange *exchange) {
     case ROUTE_SUBMIT:
         break;
     }
-    return submit(worker, exchange, worker->server->options->handler_timeout_ms * NS_PER_MS);
+    uint64_t budget_ns = worker->server->options->handler_timeout_ms * NS_PER_MS;
+    return submit(worker, exchange, budget_ns) == ST_OK;
 }
 
 enum status worker_run(struct worker *worker, const struct worker_job *job) {
@@ -259,10 +260,10 @@ enum status worker_run(struct worker *worker, const struct worker_job *job) {
     exchange->call.label = job->label;
     exchange->call.abandoned = job->abandoned;
     exchange->call.started_ns = worker_clock(worker);
-    if (submit(worker, exchange, job->budget_ns))
-        return ST_OK;
-    exchange_give(&worker->pool, exchange);
-    return ST_BUSY;
+    enum status status = submit(worker, exchange, job->budget_ns);
+    if (status != ST_OK)
+        exchange_give(&worker->pool, exchange);
+    return status;
 }
 
 void worker_committed(void *ctx, struct call *call) {
