@@ -437,13 +437,15 @@ static enum status create(const struct wal_options *options, struct wal **out, s
     wal->segment_bytes = options->segment_bytes / (2 * WAL_BLOCK_BYTES) * (2 * WAL_BLOCK_BYTES);
     size_t producers_bytes = options->producers * sizeof(*wal->producers);
     wal->producers = aligned_alloc(alignof(struct wal_producer), producers_bytes);
-    wal->buffer = aligned_alloc(WAL_BLOCK_BYTES, WAL_BUFFER_BYTES);
     *out = wal;
-    if (!wal->producers || !wal->buffer)
+    if (!wal->producers)
         return ST_NOMEM;
     memset(wal->producers, 0, producers_bytes);
     for (unsigned i = 0; i < options->producers; i++)
         wal_pool_init(&wal->producers[i].pool, i);
+    wal->buffer = aligned_alloc(WAL_BLOCK_BYTES, WAL_BUFFER_BYTES);
+    if (!wal->buffer)
+        return ST_NOMEM;
     enum status status = wal_ring_init(
         &wal->ring, options->ring_slots ? options->ring_slots : 65536, ring_bytes(wal));
     if (status == ST_OK)
