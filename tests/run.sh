@@ -123,7 +123,7 @@ tell_report() {
     report="build-$1/report.txt"
     if [ ! -f "$report" ]; then return; fi
     if [ "$1" = release ]; then
-        grep -aE 'crash points, |failing calls: |logs tried: |full disks that|^history: (shards|[0-9]+ of)|^sim: [0-9]+ (seeds:|crashes)' "$report" || true
+        grep -aE 'crash points, |failing calls: |failing allocations of |logs tried: |full disks that|^history: (shards|[0-9]+ of)|^sim: [0-9]+ (seeds:|crashes)' "$report" || true
         sed -nE 's/^(mutant: .* \| caught by the [a-z ]+): .*( \| [0-9]+ seeds)$/\1\2/p; /^mutant: .* caught$/p' "$report"
         sed -n '/^model: counterexample/d; /^model: /p' "$report"
     fi

@@ -194,6 +194,8 @@ class Connection:
 class Server:
     """A `concave serve` of its own on a data directory of its own, unless one is given."""
 
+    binary = BINARY
+
     def __init__(self, shards=1, app=None, options=(), env=None, data=None):
         self.shards = shards
         self.app = app
@@ -222,7 +224,7 @@ class Server:
     # ---- life ----
 
     def command(self):
-        command = [BINARY, "serve", "--data", self.data, "--addr", "127.0.0.1:0",
+        command = [self.binary, "serve", "--data", self.data, "--addr", "127.0.0.1:0",
                    "--shards", str(self.shards)]
         if self.app:
             command += ["--app", self.app]

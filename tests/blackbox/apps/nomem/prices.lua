@@ -1,0 +1,1 @@
+return { fee = 3 }
