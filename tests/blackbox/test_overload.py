@@ -75,16 +75,19 @@ class OverloadCase(unittest.TestCase):
 
     def p99(self):
         """Microseconds, of the 32 active clients; each of their requests must succeed."""
-        done = subprocess.run(
-            [LOAD, "transfer", "--connections", str(ACTIVE), "--seconds", str(ROUND_SECONDS), "--warmup", "0.05",
-             "--accounts", "100", "--json", "--url", "http://%s:%d" % self.server.address],
-            capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode != 0:
-            self.server.fail("the active clients: %s %s" % (done.stdout[-2000:], done.stderr))
-        report = json.loads(done.stdout)
-        if set(report["statuses"]) - {"200", "409"}:
-            self.server.fail("the active clients got %s" % report["statuses"])
-        return report["latency_us"]["p99"]
+        p99 = 0
+        while p99 == 0:  # a machine that stood still through a whole round has measured nothing
+            done = subprocess.run(
+                [LOAD, "transfer", "--connections", str(ACTIVE), "--seconds", str(ROUND_SECONDS), "--warmup", "0.05",
+                 "--accounts", "100", "--json", "--url", "http://%s:%d" % self.server.address],
+                capture_output=True, text=True, timeout=120, check=False)
+            if done.returncode != 0:
+                self.server.fail("the active clients: %s %s" % (done.stdout[-2000:], done.stderr))
+            report = json.loads(done.stdout)
+            if set(report["statuses"]) - {"200", "409"}:
+                self.server.fail("the active clients got %s" % report["statuses"])
+            p99 = report["latency_us"]["p99"]
+        return p99
 
     def given_back(self, before):
         """Waits until the descriptors are what they were, and memory nearly; the sample then."""

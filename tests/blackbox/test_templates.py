@@ -93,6 +93,12 @@ class Templates(unittest.TestCase):
 
     def test_a_long_render_delays_nobody(self):
         server = self.serve(["--handler-timeout-ms", "1500"])
+        answered = [self.answered_beside_a_render(server)]
+        while answered[-1] <= 20 and len(answered) < 4:  # of the thousands that a quiet machine answers
+            answered.append(self.answered_beside_a_render(server))
+        self.assertGreater(answered[-1], 20, answered)
+
+    def answered_beside_a_render(self, server):
         endless = []
         thread = threading.Thread(
             target=lambda: endless.append(server.request("GET", "/fn/endless").status))
@@ -103,8 +109,8 @@ class Templates(unittest.TestCase):
             answered += 1
         thread.join()
         self.assertEqual(endless, [504])
-        self.assertGreater(answered, 20)  # of the thousands that a quiet machine answers
         self.assertGreater(time.monotonic() - began, 1)
+        return answered
 
 
 if __name__ == "__main__":

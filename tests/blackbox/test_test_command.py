@@ -38,7 +38,7 @@ class TestCommand(unittest.TestCase):
     def test_everything_that_a_test_may_do(self):
         """At any number of shards, on which keys and handlers are spread."""
         for shards in (1, 2, 7):
-            done = run(os.path.join(APPS, "tested.lua"), "--shards", str(shards), "--handler-timeout-ms", "300",
+            done = run(os.path.join(APPS, "tested.lua"), "--shards", str(shards), "--handler-timeout-ms", "1500",
                        cwd=self.folder.name)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn("8 passed, 0 failed in ", done.stdout)
