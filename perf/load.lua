@@ -33,3 +33,10 @@ end)
 route("hot", "json", { method = "POST" }, function()
   return 200, { value = incr("hot") }
 end)
+
+-- Keeps the shard's processor busy; for what waits beside it.
+route("busy", "json", { method = "GET" }, function(args)
+  local sum = 0
+  for i = 1, tonumber(args.rounds) do sum = sum + i % 7 end
+  return 200, { sum = sum }
+end)
