@@ -164,6 +164,7 @@ static bool turn(struct mem_server *server) {
         uint64_t now_ns = clock_monotonic_ns();
         deliver(server, i, now_ns);
         more |= shard_turn(server->shard[i], now_ns);
+        more |= shard_turn_slow(server->shard[i], now_ns);
     }
     wal_forget(server->wal);
     for (unsigned i = 0; i < server->shards; i++)

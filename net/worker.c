@@ -16,6 +16,9 @@
 /* The shard and its connections go back and forth so often before the loop looks at sockets again.
  */
 #define ROUNDS_PER_TURN 16u
+/* Fewer while slow attempts wait for their share (shard_turn_slow): what was read begins in the one
+ * and is answered in the other. */
+#define ROUNDS_BESIDE_SLOW 2u
 /* Request bodies that a worker holds at once, but at least a few of the largest. */
 #define BODY_BYTES_HELD_MAX (256u << 20)
 #define BODIES_HELD_MIN 4u
@@ -473,11 +476,19 @@ static void note_held(struct worker *worker) {
         atomic_store_explicit(&worker->held_most, held, memory_order_relaxed);
 }
 
+static bool has_slow(const struct worker *worker) {
+    return worker->open && shard_has_slow(worker->shard);
+}
+
+static unsigned rounds_max(const struct worker *worker) {
+    return has_slow(worker) ? ROUNDS_BESIDE_SLOW : ROUNDS_PER_TURN;
+}
+
 /* Lets messages, the shard and the connections work until nothing is left that needs no event. True
  * if something is left all the same. */
 static bool work(struct worker *worker) {
     bool more = false;
-    for (unsigned round = 0; round < ROUNDS_PER_TURN; round++) {
+    for (unsigned round = 0; round < rounds_max(worker); round++) {
         worker->submitted = false;
         deliver(worker, mailbox_drain(&worker->box));
         /* Taken back before the durable LSN is looked at: what is published later sets it again. */
@@ -489,6 +500,8 @@ static bool work(struct worker *worker) {
         if (!worker->submitted)
             break;
     }
+    if (has_slow(worker))
+        more |= shard_turn_slow(worker->shard, worker_clock(worker));
     note_held(worker);
     uint64_t now_ns = worker_clock(worker);
     measure_lua(worker, now_ns);

@@ -1,6 +1,6 @@
 /* The coordinator's step functions: how a transaction gets from its call to its reply.
  *
- *   READY --> RUNNING --wait--> WAITING --answers--> RUNNING
+ *   READY --> RUNNING --wait--> WAITING --answers--> RUNNING, or READY again if it is slow
  *     ^          | preempted: READY again, by way of CHECKING if the attempt is old
  *     |          |
  *     |          +-- rolled back, or nothing written --> VALIDATING --hold--> ENDED
@@ -36,6 +36,7 @@
 #include "shard/access.h"
 #include "shard/gate.h"
 #include "shard/participant.h"
+#include "shard/ready.h"
 #include "shard/timers.h"
 #include "shard/walk.h"
 
@@ -137,12 +138,9 @@ void coordinator_free_pool(struct shard *shard) {
 }
 
 static void make_ready(struct txn *txn, bool resumed) {
-    struct queue *queue = &txn->shard->ready;
     txn->state = TXN_READY;
     txn->resumed = resumed;
-    txn->next = NULL;
-    *queue->end = txn;
-    queue->end = &txn->next;
+    ready_add(txn);
 }
 
 /* ---- branches ---- */
@@ -254,6 +252,7 @@ static void complete(struct txn *txn, uint64_t depends) {
 static void finish(struct txn *txn, uint64_t version, uint64_t depends) {
     struct call *call = txn->call;
     txn->attempted = false;
+    ready_ended(txn);
     if (call->procedure->finish)
         call->procedure->finish(call, version);
     complete(txn, depends);
@@ -517,6 +516,7 @@ static void checked(struct txn *txn) {
 static void preempted(struct txn *txn) {
     uint64_t budget_ns = txn->call->deadline_ns - txn->call->started_ns;
     txn->yielded = true;
+    ready_preempted(txn);
     if (txn->prepared || txn->shard->now_ns - txn->attempt_ns < budget_ns / 10) {
         make_ready(txn, true);
         return;
@@ -543,6 +543,8 @@ static void act_on_verdict(struct txn *txn) {
             end_with(txn, ST_NOMEM);
         else if (expired(txn))
             end_with(txn, ST_TIMEOUT);
+        else if (txn->slow)
+            make_ready(txn, true);
         else
             run(txn);
         return;
@@ -656,6 +658,7 @@ enum status coordinator_accept(struct shard *shard, struct call *call, bool move
     shard->running++;
     atomic_store_explicit(
         &shard->options.peers->load[shard->index].calls, shard->running, memory_order_relaxed);
+    ready_new_call(txn);
     make_ready(txn, false);
     return ST_OK;
 }

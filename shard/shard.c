@@ -10,6 +10,7 @@
 #include "shard/coordinator.h"
 #include "shard/gate.h"
 #include "shard/participant.h"
+#include "shard/ready.h"
 #include "shard/ticket.h"
 #include "shard/timers.h"
 
@@ -137,7 +138,7 @@ enum status shard_create(const struct shard_options *options, struct shard **out
         shard->options.txn_bytes_max = TXN_BYTES_MAX;
     shard->index = options->index;
     shard->random = options->random_seed | 1;
-    shard->ready.end = &shard->ready.first;
+    ready_init(&shard->ready);
     shard->answers_end = &shard->answers;
     ticket_office_init(&shard->office);
     enum status status = treap_create(options->random_seed, &shard->treap);
@@ -305,17 +306,16 @@ static void fire_timers(struct shard *shard) {
     }
 }
 
-/* Only those that were ready when it began: a preempted handler waits for the next turn. */
-static void run_ready(struct shard *shard) {
-    struct txn **last = shard->ready.end;
+/* Only those that were ready when it began: who is ready again waits for the next turn. */
+static void run_quick(struct shard *shard) {
+    struct txn **last = shard->ready.quick.end;
     uint64_t turn_ns_max = shard->options.turn_ns_max;
     uint64_t started_ns = turn_ns_max ? clock_monotonic_ns() : 0;
-    for (unsigned steps = 0; shard->ready.first && steps < STEPS_PER_TURN_MAX; steps++) {
-        struct txn *txn = shard->ready.first;
+    struct txn *txn;
+    for (unsigned steps = 0; steps < STEPS_PER_TURN_MAX; steps++) {
+        if (!(txn = ready_take_quick(&shard->ready)))
+            return;
         bool was_last = &txn->next == last;
-        shard->ready.first = txn->next;
-        if (!shard->ready.first)
-            shard->ready.end = &shard->ready.first;
         coordinator_run(txn);
         if (was_last || (turn_ns_max && clock_monotonic_ns() - started_ns >= turn_ns_max))
             return;
@@ -326,10 +326,32 @@ bool shard_turn(struct shard *shard, uint64_t now_ns) {
     shard->now_ns = now_ns;
     take_answers(shard);
     fire_timers(shard);
-    run_ready(shard);
+    run_quick(shard);
     wal_kick(shard->options.wal); /* before the gate: what it waits for is under way */
     gate_turn(shard);
-    return shard->answers || shard->ready.first;
+    return shard->answers || shard->ready.quick.first;
+}
+
+bool shard_has_slow(const struct shard *shard) {
+    return shard->ready.slow.first != NULL;
+}
+
+bool shard_turn_slow(struct shard *shard, uint64_t now_ns) {
+    if (!shard_has_slow(shard))
+        return false;
+    shard->now_ns = now_ns;
+    uint64_t share_ns = shard->options.turn_ns_max / 2;
+    uint64_t started_ns = share_ns ? clock_monotonic_ns() : 0;
+    struct txn *txn;
+    for (unsigned steps = 0; steps < STEPS_PER_TURN_MAX; steps++) {
+        if (!(txn = ready_take_slow(&shard->ready)))
+            break;
+        coordinator_run(txn);
+        if (!share_ns || clock_monotonic_ns() - started_ns >= share_ns)
+            break;
+    }
+    wal_kick(shard->options.wal);
+    return true;
 }
 
 uint64_t shard_next_ns(const struct shard *shard) {

@@ -46,7 +46,8 @@ struct shard_options {
     size_t memory_max;    /* bytes of keys and values over all shards; 0 = none */
     size_t txn_bytes_max; /* copies that one transaction may hold; 0 = 256 MiB */
     unsigned calls_max;   /* in flight on a shard; past it ST_BUSY */
-    uint64_t turn_ns_max; /* after which a turn begins no further step; 0 = their number decides */
+    uint64_t turn_ns_max; /* after which a turn begins no further step; 0 = their number decides,
+                             which is one for the slow */
     struct shard_peers *peers; /* what shards may see of each other without a message */
     struct shard_env env;
 };
@@ -100,9 +101,17 @@ bool shard_thaw(struct shard *shard, size_t max);
 /* Takes one message in. */
 void shard_deliver(struct shard *shard, struct msg *msg, uint64_t now_ns);
 
-/* One turn after the mailbox has been drained: preempted attempts, timers, gated replies. True if
- * work is left that should not wait for an event. */
+/* One turn after the mailbox has been drained: new and woken attempts, timers, gated replies. True
+ * if work is left that should not wait for an event, apart from that of shard_turn_slow. */
 bool shard_turn(struct shard *shard, uint64_t now_ns);
+
+/* A share of time, half as long as a turn's at most, for the slow (shard/ready.h): one step at
+ * least. Once for one or two turns, when what they released has been sent: then the quick are held
+ * up by one slice of the slow at most, and the slow have a fifth of the time at least. True if it
+ * has done anything: a turn must follow. */
+bool shard_turn_slow(struct shard *shard, uint64_t now_ns);
+/* Whether it has anything to do. */
+bool shard_has_slow(const struct shard *shard);
 
 /* When shard_turn next has something to do for a timer; UINT64_MAX: never. */
 uint64_t shard_next_ns(const struct shard *shard);

@@ -164,7 +164,7 @@ struct txn_range {
 
 /* What a transaction is waiting for; the diagram is at the top of shard/coordinator.c. */
 enum txn_state {
-    TXN_READY,      /* queued to start an attempt, or to go on after a preemption */
+    TXN_READY,      /* in line to start an attempt, or to go on after a preemption */
     TXN_RUNNING,    /* nothing: the procedure is on the stack */
     TXN_WAITING,    /* reads, to act on the procedure's verdict */
     TXN_CHECKING,   /* the answers whether an old attempt's reads still hold */
@@ -188,7 +188,7 @@ enum ticket_state { TICKET_NONE, TICKET_ASKED, TICKET_HELD, TICKET_RETURNING };
 struct txn {
     struct shard *shard;
     struct call *call; /* NULL once it has been answered */
-    struct txn *next;  /* run queue or pool */
+    struct txn *next;  /* line of those ready, or pool */
     enum txn_state state;
     enum doom doom;
     unsigned target;           /* DOOM_MOVED: where to */
@@ -209,6 +209,9 @@ struct txn {
     bool read_only_end; /* PROC_ROLLBACK or PROC_FAIL: writes are void, call->outcome is to be kept
                          */
     bool first_run;
+    bool slow;            /* its line; of the call here, over all attempts */
+    bool preempted;       /* ... and whether it has used up a slice */
+    unsigned slices_left; /* of its turn in the slow line */
     unsigned losses;
     uint64_t attempt_ns; /* when this attempt began */
     size_t timer;        /* 1 + index in the shard's heap; 0 = not in it */
@@ -273,8 +276,15 @@ struct ticket_office {
     struct ticket *first, **end; /* waiting, FIFO */
 };
 
-struct queue {
+/* Who runs next: shard/ready.c. */
+struct line {
     struct txn *first, **end;
+};
+
+#define SLOWNESS_COUNTERS 256u
+struct ready {
+    struct line quick, slow;             /* transactions to start or go on */
+    uint8_t slowness[SLOWNESS_COUNTERS]; /* of routes' latest calls */
 };
 
 struct shard {
@@ -285,7 +295,7 @@ struct shard {
     struct treap *treap;
     struct treap_builder *loading; /* between shard_load_begin and shard_load_end */
     struct marks marks;
-    struct queue ready;     /* transactions to start or go on */
+    struct ready ready;
     struct branch *answers; /* of parked branches of our own, to be taken in the next turn */
     struct branch **answers_end;
     struct timers timers;

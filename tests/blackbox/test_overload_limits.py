@@ -29,7 +29,7 @@ class Watched:
         self.case, self.statuses = case, statuses
         self.connection = Connection(server.address)
         self.over = threading.Event()
-        self.longest, self.replies, self.failure = 0.0, 0, None
+        self.longest, self.replies, self.served, self.failure = 0.0, 0, 0, None
         self.thread = threading.Thread(target=self._ask, daemon=True)
 
     def _ask(self):
@@ -39,6 +39,7 @@ class Watched:
                 response = self.connection.request("GET", "/v1/get?key=present")
                 self.longest = max(self.longest, time.monotonic() - started)
                 self.replies += 1
+                self.served += response.status == 200
                 if response.status not in self.statuses:
                     raise AssertionError("the other client got %r" % response)
                 time.sleep(0.001)
@@ -235,7 +236,6 @@ class Floods(LimitCase):
         for shards in (1, 2):
             server = self.serve("--handler-timeout-ms", "2000", shards=shards, app=app_path("overload.lua"))
             crowd = [server.connect() for _ in range(size)]
-            # They all stand in one line: at its start the other client's budget may run out too.
             with Watched(self, server, (200, 503, 504)) as other:
                 for connection in crowd:
                     connection.send_request("GET", "/fn/busy?ms=5")
@@ -249,6 +249,9 @@ class Floods(LimitCase):
             self.report("busy handlers", server, "%s | longest wait of another client %.0f ms, %d replies" % (
                 statuses, other.longest * 1000, other.replies))
             self.assertLessEqual(set(statuses), {200, 503, 504})
+            if SCALE >= 1:
+                # It stands in another line (shard/ready.h): hundreds on an idle machine, in one line with them a few.
+                self.assertGreaterEqual(other.served, 30)
 
     def test_writes_beyond_the_logs_queue_are_refused_as_documented_and_no_other_is_lost(self):
         """Large writes into small segments, from 32 clients: 200 or 503; after a kill what was acknowledged is there."""

@@ -88,8 +88,11 @@ static void put_treap(struct sink *sink, const struct treap *treap) {
 }
 
 static void put_queues(struct sink *sink, const struct shard *shard) {
-    for (const struct txn *txn = shard->ready.first; txn; txn = txn->next)
+    for (const struct txn *txn = shard->ready.quick.first; txn; txn = txn->next)
         put(sink, 100 + world_call_of(sink->world, txn));
+    for (const struct txn *txn = shard->ready.slow.first; txn; txn = txn->next)
+        put(sink, 150 + world_call_of(sink->world, txn));
+    put(sink, shard->ready.slowness[0]); /* all calls have the same label */
     for (const struct branch *branch = shard->answers; branch; branch = branch->next_waiter)
         put(sink, 200 + branch_id(sink, branch));
     for (size_t i = 0; i < shard->gate.count; i++)
@@ -160,7 +163,8 @@ static void put_txn(struct sink *sink, const struct txn *txn, unsigned call) {
     put(sink, (uint64_t)txn->state * 1000 + txn->doom * 100 + txn->out);
     PUT_FLAGS(sink, txn->may_move, txn->moved, txn->yielded, txn->resumed, txn->reruns, txn->lost,
         txn->attempted, txn->declared, txn->prepared, txn->read_only_end, (txn->call == NULL),
-        (txn->record != NULL));
+        (txn->record != NULL), txn->slow, txn->preempted);
+    put(sink, txn->slow ? txn->slices_left : 0);
     put(sink, (uint64_t)txn->ticket_state * 10 + txn->losses * 100);
     if (txn->state != TXN_ENDED && txn->state != TXN_BACKOFF && txn->state != TXN_QUEUED) {
         put(sink, (uint64_t)txn->answer * 1000 + txn->prepared_for * 100 + txn->verdict);

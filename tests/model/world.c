@@ -22,11 +22,17 @@ static void learn(struct world *world, struct txn *txn) {
     world->known[at] = (struct known_txn){txn, ((const struct stage_call *)txn->call)->number - 1};
 }
 
-/* A transaction is in the ready queue of its shard before it does anything. */
+static void learn_line(struct world *world, const struct line *line) {
+    for (struct txn *txn = line->first; txn; txn = txn->next)
+        learn(world, txn);
+}
+
+/* A transaction is in a line of its shard before it does anything. */
 static void learn_ready(struct world *world) {
-    for (unsigned i = 0; i < MODEL_SHARDS; i++)
-        for (struct txn *txn = stage_shard(world->stage, i)->ready.first; txn; txn = txn->next)
-            learn(world, txn);
+    for (unsigned i = 0; i < MODEL_SHARDS; i++) {
+        learn_line(world, &stage_shard(world->stage, i)->ready.quick);
+        learn_line(world, &stage_shard(world->stage, i)->ready.slow);
+    }
 }
 
 unsigned world_call_of(const struct world *world, const struct txn *txn) {
@@ -164,7 +170,9 @@ static void add_deliveries(struct list *list) {
 static void add_turns(struct list *list) {
     for (unsigned i = 0; i < MODEL_SHARDS; i++) {
         const struct shard *shard = stage_shard(list->world->stage, i);
-        const struct txn *txn = shard->answers ? shard->answers->txn : shard->ready.first;
+        const struct txn *txn = shard->answers             ? shard->answers->txn
+                                : shard->ready.quick.first ? shard->ready.quick.first
+                                                           : shard->ready.slow.first;
         if (txn)
             add(list, (struct move){.kind = MOVE_TURN,
                           .call = (unsigned char)world_call_of(list->world, txn),
@@ -242,9 +250,11 @@ static void start(struct world *world, unsigned index) {
     if (world->scenario->replies_order)
         world->calls[index]->lsn_before = replied_lsn(world);
     learn_ready(world);
-    for (struct txn *txn = home->ready.first; txn; txn = txn->next)
-        if (txn->call == &world->calls[index]->call)
-            txn->losses = shape->losses;
+    for (const struct line *line = &home->ready.quick; line; /* in whichever line it stands */
+         line = line == &home->ready.quick ? &home->ready.slow : NULL)
+        for (struct txn *txn = line->first; txn; txn = txn->next)
+            if (txn->call == &world->calls[index]->call)
+                txn->losses = shape->losses;
     stage_turn(world->stage, shape->home);
 }
 

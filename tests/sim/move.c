@@ -75,7 +75,8 @@ static bool turn(struct world *world) {
     world->due[at] = false;
     world->idle_rounds = 0;
     world->sender = at;
-    if (shard_turn(world->shard[at], sim_clock_ns()))
+    (void)shard_turn_slow(world->shard[at], sim_clock_ns()); /* left by the turn before */
+    if (shard_turn(world->shard[at], sim_clock_ns()) || shard_has_slow(world->shard[at]))
         world->due[at] = true;
     return true;
 }

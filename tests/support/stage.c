@@ -214,6 +214,7 @@ void stage_deliver(struct stage *stage, unsigned from, unsigned to) {
 
 void stage_turn(struct stage *stage, unsigned shard) {
     stage->sender = shard;
+    (void)shard_turn_slow(stage->shard[shard], stage->now_ns); /* left by the turn before */
     (void)shard_turn(stage->shard[shard], stage->now_ns);
 }
 

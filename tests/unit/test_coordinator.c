@@ -252,6 +252,56 @@ static void a_rollback_writes_nothing(void **state) {
     stage_close(stage);
 }
 
+/* A call that is preempted again and again, all of them of one route. */
+static struct stage_call *submit_slow(struct stage *stage) {
+    struct step steps[STAGE_STEPS_MAX];
+    for (unsigned i = 0; i < STAGE_STEPS_MAX; i++)
+        steps[i] = (struct step){.kind = STEP_YIELD};
+    return submit(stage, 0, steps, STAGE_STEPS_MAX);
+}
+
+/* A call of another route that is soon done. */
+static struct stage_call *submit_quick(struct stage *stage) {
+    struct stage_call *call = stage_call_new(stage);
+    call->steps[0] = get(0);
+    call->step_count = 1;
+    call->call.label = 1;
+    stage_submit(stage, call, 0);
+    return call;
+}
+
+static void a_quick_call_waits_for_no_slow_ones(void **state) {
+    (void)state;
+    struct stage *stage = stage_open(1, 11);
+    for (unsigned i = 0; i < 900; i++)
+        submit_slow(stage);
+    for (unsigned turns = 0; turns < 5; turns++)
+        stage_turn(stage, 0);
+    for (unsigned i = 0; i < 90; i++)
+        submit_slow(stage); /* by now their route is known */
+    struct stage_call *quick = submit_quick(stage);
+    stage_turn(stage, 0);
+    assert_true(quick->committed_seen);
+    stage_settle(stage, MOVES_MAX);
+    stage_close(stage);
+}
+
+static void quick_calls_without_end_let_a_slow_one_through(void **state) {
+    (void)state;
+    struct stage *stage = stage_open(1, 12);
+    struct stage_call *slow = submit_slow(stage);
+    unsigned turns = 0;
+    for (; !slow->committed_seen && turns < 2 * STAGE_STEPS_MAX; turns++) {
+        for (unsigned i = 0; i < 300; i++) /* more than a turn takes */
+            if (shard_in_flight(stage_shard(stage, 0)) < 1000)
+                submit_quick(stage);
+        stage_turn(stage, 0);
+    }
+    assert_true(slow->committed_seen);
+    stage_settle(stage, MOVES_MAX);
+    stage_close(stage);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_hot_key_is_updated_without_conflicts_from_every_shard),
@@ -266,6 +316,8 @@ int main(void) {
         cmocka_unit_test(a_full_log_refuses_writes_and_not_reads),
         cmocka_unit_test(an_expired_call_says_so_and_holds_nothing),
         cmocka_unit_test(a_rollback_writes_nothing),
+        cmocka_unit_test(a_quick_call_waits_for_no_slow_ones),
+        cmocka_unit_test(quick_calls_without_end_let_a_slow_one_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
