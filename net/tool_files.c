@@ -70,6 +70,7 @@ struct segment {
     struct wal_reader reader;
     char path[DISK_PATH_BYTES_MAX];
     uint64_t name_lsn; /* the first LSN, as its name says */
+    uint64_t next_lsn; /* that of the segment behind it; 0: it is the last */
     bool last;
 };
 
@@ -222,6 +223,27 @@ static enum status judge_end(struct segment *segment, uint64_t dirty, bool *goes
     return ST_OK;
 }
 
+/* Bytes behind the last readable record of a segment that is not the last one. */
+static enum status judge_rest(struct segment *segment, uint64_t dirty) {
+    const struct wal_reader *reader = &segment->reader;
+    struct tool_log *log = segment->log;
+    if (reader->next_lsn != segment->next_lsn) {
+        buf_printf(log->problems,
+            "%s: offset %" PRIu64 ": damaged: LSN %" PRIu64
+            " is unreadable, but the segment after it shows that it was on disk\n",
+            segment->path, reader->offset, reader->next_lsn);
+        return ST_CORRUPT;
+    }
+    /* No record is missing: only who looks for all damage minds. */
+    if (!log->keep_going)
+        return ST_OK;
+    buf_printf(log->problems,
+        "%s: offset %" PRIu64 ": damaged: behind the last record, LSN %" PRIu64
+        ", are bytes that are none\n",
+        segment->path, dirty, reader->next_lsn - 1);
+    return ST_CORRUPT;
+}
+
 static enum status check_end(struct segment *segment) {
     struct wal_reader *reader = &segment->reader;
     bool goes_on = true;
@@ -233,13 +255,8 @@ static enum status check_end(struct segment *segment) {
             return cannot_read(segment, status, reader->offset);
         if (dirty >= reader->size)
             return ST_OK;
-        if (!segment->last) {
-            buf_printf(segment->log->problems,
-                "%s: offset %" PRIu64 ": damaged: LSN %" PRIu64
-                " is unreadable, but the segment after it shows that it was on disk\n",
-                segment->path, reader->offset, reader->next_lsn);
-            return ST_CORRUPT;
-        }
+        if (!segment->last)
+            return judge_rest(segment, dirty);
         status = judge_end(segment, dirty, &goes_on);
     }
     return status;
@@ -296,7 +313,10 @@ enum status tool_log_read(struct tool_log *log) {
         bool covered = !last && segments->list[i + 1] <= log->after_lsn + 1;
         if (covered && !log->keep_going)
             continue;
-        struct segment segment = {.log = log, .name_lsn = segments->list[i], .last = last};
+        struct segment segment = {.log = log,
+            .name_lsn = segments->list[i],
+            .next_lsn = last ? 0 : segments->list[i + 1],
+            .last = last};
         enum status status = read_segment(&segment, first, before_is_known);
         bool goes_on =
             status == ST_OK || (log->keep_going && (status == ST_CORRUPT || status == ST_INVALID ||

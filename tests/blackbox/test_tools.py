@@ -130,6 +130,18 @@ class Verify(ToolCase):
         for path in paths[:3]:
             self.assertRegex(errors, "%s: offset 4096: .*LSN %d " % (path, files.header(path).first_lsn))
 
+    def test_bytes_behind_the_records_of_an_older_segment(self):
+        """A start needs nothing of what is there, so dump does not mind; verify does."""
+        found = self.fill(keys=300, rounds=30, size=1000)
+        path = files.segments(self.data)[0]
+        with open(path, "ab") as file:
+            file.write(b"noise")
+        self.assertEqual(state(self.dump()), found)
+        done = self.tool("verify", self.data, code=1)
+        self.assertRegex(done.stderr, r"%s: offset \d+: damaged: behind the last record, LSN %d" % (path, files.records(path)[-1].lsn))
+        self.server.start()
+        self.assertEqual(self.server.dump(), found)
+
     def test_a_missing_segment_is_damage(self):
         self.fill(keys=300, rounds=30, size=1000)
         paths = files.segments(self.data)
