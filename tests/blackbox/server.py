@@ -29,6 +29,9 @@ BINARY = os.environ.get("CONCAVE_BINARY", os.path.join(SOURCE, "build", "concave
 # (tests/run.sh --long N) so many times as often.
 SCALE = float(os.environ.get("CONCAVE_TEST_SCALE", "1")) * float(os.environ.get("CONCAVE_LONG", "1"))
 
+# Of a request, where a test does not say otherwise: the default of 2 s is over when the machine stands still for that.
+BUDGET_MS = 20000
+
 START_SECONDS = 60
 STOP_SECONDS = 60
 REPLY_SECONDS = 60
@@ -228,7 +231,7 @@ class Server:
                    "--shards", str(self.shards)]
         if self.app:
             command += ["--app", self.app]
-        return command + self.options
+        return command + ["--handler-timeout-ms", str(BUDGET_MS)] + self.options  # of two the last one counts
 
     def spawn(self):
         """Starts the process without waiting for anything."""

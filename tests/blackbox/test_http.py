@@ -462,7 +462,7 @@ class RequestId(ServerCase):
 
 
 class Timeouts(ServerCase):
-    options = ("--head-timeout-ms", "400", "--body-timeout-ms", "400", "--idle-timeout-ms", "400")
+    options = ("--head-timeout-ms", "400", "--body-timeout-ms", "400")
 
     def assertTimesOut(self, *pieces):
         """The last piece is repeated, byte by byte, until the server has enough."""
@@ -495,6 +495,10 @@ class Timeouts(ServerCase):
         self.assertTimesOut(post(b"Content-Length: 1000\r\n"), b"")
         self.assertTimesOut(post(b"Content-Length: 100000\r\n"), b" ")
         self.assertTimesOut(chunked(b""), b"1\r\n \r\n")
+
+
+class IdleTimeout(ServerCase):
+    options = ("--idle-timeout-ms", "400")
 
     def test_an_idle_connection_is_closed_without_a_word(self):
         with self.server.connect() as connection:

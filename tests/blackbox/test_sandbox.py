@@ -114,11 +114,16 @@ class SandboxCase(ServerCase):
                 return responses
             self.assertLess(len(lines), TRIES, "\n".join(lines))
 
+    def request_in_time(self, target):
+        """Again if the machine had no time for it within the budget."""
+        while True:
+            response = self.server.request("GET", target)
+            if response.status != 504:
+                return response
+
     def all(self, kind):
-        response = self.server.request("GET", "/fn/cases")
-        while response.status == 504:  # the machine had no time within the budget
-            response = self.server.request("GET", "/fn/cases")
-        names = [name for name in response.json()[kind] if re.search(ONLY, name)]
+        cases = self.request_in_time("/fn/cases").json()
+        names = [name for name in cases[kind] if re.search(ONLY, name)]
         self.assertTrue(names or ONLY)
         return names
 
@@ -129,7 +134,7 @@ class Contained:
             with self.subTest(name):
                 for response in self.run_case("ends", name):
                     self.assertIn(response.status, (413, 500, 503, 504), name)
-                self.assertEqual(self.server.get("ends:" + name), (None, 0))
+                self.assertEqual(self.request_in_time("/v1/get?key=ends:" + name).status, 404)
                 self.assertIsNone(self.server.process.poll())
         if SCALE == 1:
             self.assertLess(self.memory(), self.shards * (LUA_MEMORY + (64 << 20)) + (128 << 20))

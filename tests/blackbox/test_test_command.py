@@ -5,13 +5,14 @@ import subprocess
 import tempfile
 import unittest
 
-from server import BINARY, SOURCE, Server
+from server import BINARY, BUDGET_MS, SOURCE, Server
 
 APPS = os.path.join(SOURCE, "tests", "blackbox", "apps")
 
 
 def run(*arguments, cwd=None, env=None):
-    return subprocess.run([BINARY, "test", *arguments], cwd=cwd, env=env, timeout=120, text=True,
+    budget = ["--handler-timeout-ms", str(BUDGET_MS)] if arguments else []  # of two the last one counts
+    return subprocess.run([BINARY, "test", *budget, *arguments], cwd=cwd, env=env, timeout=120, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -31,7 +31,7 @@ export class Demo {
   async start(port = 0) {
     this.child = spawn(process.env.CONCAVE_BINARY,
       ["serve", "--app", join(SOURCE, "demos", `${this.name}.lua`), "--data", join(this.folder, "data"),
-        "--addr", `127.0.0.1:${port}`, "--shards", "2"],
+        "--addr", `127.0.0.1:${port}`, "--shards", "2", "--handler-timeout-ms", "20000"],
       { stdio: ["ignore", "pipe", "inherit"] });
     this.ended = once(this.child, "exit");
     for await (const line of createInterface({ input: this.child.stdout })) {
