@@ -119,10 +119,14 @@ static void pace_collector(lua_State *L, struct script_vm *vm) {
     (void)lua_gc(L, LUA_GCINC, pause, step, 0);
 }
 
-bool script_tired(lua_State *L) {
+bool script_can_rest(lua_State *L) {
     const struct attempt *attempt = script_vm_of(L)->current;
-    return attempt->slice_ns != 0 && can_yield(L, attempt) &&
-           clock_monotonic_ns() - attempt->slice_ns >= SLICE_NS;
+    return attempt->slice_ns != 0 && can_yield(L, attempt);
+}
+
+bool script_tired(lua_State *L) {
+    return script_can_rest(L) &&
+           clock_monotonic_ns() - script_vm_of(L)->current->slice_ns >= SLICE_NS;
 }
 
 int script_rest(lua_State *L, lua_KContext ctx, lua_KFunction k) {

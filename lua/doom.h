@@ -33,8 +33,12 @@ int script_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
 #define SCRIPT_WORK_PER_LOOK 65536u
 
 /* Looks at the clock: dooms the attempt if its budget is used up, or if the stretch has lasted too
- * long in more than looks_min looks; else brings the next hook forward. */
+ * long in more than looks_min looks; else brings the next hook forward. C code that rests whenever
+ * it is tired is no such stretch: SCRIPT_LOOKS_ENDLESS. */
+#define SCRIPT_LOOKS_ENDLESS UINT32_MAX
 void script_work_look(lua_State *L, unsigned looks_min);
+/* True where script_rest is possible. */
+bool script_can_rest(lua_State *L);
 /* True if C code that could go on for long should let others have a turn, which it can. */
 bool script_tired(lua_State *L);
 /* Lets them: goes on in k(L, LUA_YIELD, ctx). The result is the caller's result. */

@@ -423,7 +423,8 @@ int template_render_run(lua_State *L, lua_KFunction go_on) {
             script_check_doom(L);
             if (script_tired(L))
                 return script_rest(L, 0, go_on);
-            script_work_look(L, LOOKS_MIN);
+            /* Between the two looks the machine may have stood still. */
+            script_work_look(L, script_can_rest(L) ? SCRIPT_LOOKS_ENDLESS : LOOKS_MIN);
         }
         const struct template *template = current(render);
         if (render->op < template->op_count)
