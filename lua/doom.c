@@ -19,6 +19,10 @@
  * script when the machine was busy elsewhere. */
 #define STUCK_NS (10 * NS_PER_MS)
 #define STUCK_HOOKS 64u
+/* Of the time from one hook or look to the next no more than this counts: they are some
+ * microseconds apart, and what takes milliseconds again and again has too many of them soon. A
+ * thread that was held up once, for however long, is no script that runs too long. */
+#define STALL_NS NS_PER_MS
 #define LOOKS_MIN 24u
 
 static const char doomed; /* its address is the error object */
@@ -82,6 +86,10 @@ static bool is_unwanted(const struct attempt *attempt) {
                          : attempt->vm->creating && app->stopped && app->stopped(app->ctx);
 }
 
+static uint64_t busy_ns(uint64_t took_ns) {
+    return took_ns < STALL_NS ? took_ns : STALL_NS;
+}
+
 void script_work_look(lua_State *L, unsigned looks_min) {
     struct script_vm *vm = script_vm_of(L);
     struct attempt *attempt = vm->current;
@@ -89,11 +97,13 @@ void script_work_look(lua_State *L, unsigned looks_min) {
     attempt->work = 0;
     if (now_ns >= attempt->deadline_ns || is_unwanted(attempt))
         script_doom(L, DOOM_TIMEOUT);
-    if (attempt->looks++ == 0)
-        attempt->looked_ns = now_ns;
+    attempt->looks_busy_ns =
+        attempt->looks == 0 ? 0 : attempt->looks_busy_ns + busy_ns(now_ns - attempt->looked_ns);
+    attempt->looks++;
+    attempt->looked_ns = now_ns;
     if (looks_min < LOOKS_MIN)
         looks_min = LOOKS_MIN;
-    if (attempt->txn && attempt->looks > looks_min && now_ns - attempt->looked_ns > STUCK_NS)
+    if (attempt->txn && attempt->looks > looks_min && attempt->looks_busy_ns > STUCK_NS)
         script_doom(L, DOOM_STUCK);
     script_hook_hurry(vm);
 }
@@ -157,6 +167,7 @@ static void pace(struct attempt *attempt, uint64_t now_ns) {
         attempt->hook_count = (unsigned)(attempt->hook_count * SLICE_NS / 2 / took_ns) + 1;
     }
     attempt->hook_ns = now_ns;
+    attempt->slice_busy_ns += busy_ns(took_ns);
     if (attempt->hook_careful && max > HOOK_CAREFUL)
         max = HOOK_CAREFUL;
     if (took_ns < SLICE_NS / 4)
@@ -192,7 +203,7 @@ static void on_count(lua_State *L, lua_Debug *debug) {
         lua_yield(L, 0);
         return;
     }
-    if (attempt->txn && elapsed_ns > STUCK_NS && attempt->slice_hooks > STUCK_HOOKS)
+    if (attempt->txn && attempt->slice_busy_ns > STUCK_NS && attempt->slice_hooks > STUCK_HOOKS)
         script_doom(L, DOOM_STUCK);
 }
 
@@ -214,6 +225,7 @@ static void begin_turn(struct attempt *attempt) {
     if (attempt->hook_count == 0)
         attempt->hook_count = hook_instructions_max(vm) / 8 + 1;
     attempt->slice_hooks = 0;
+    attempt->slice_busy_ns = 0;
     attempt->looks = 0;
     attempt->work = 0;
     attempt->slice_ns = attempt->hook_ns = clock_monotonic_ns();

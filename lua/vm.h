@@ -66,11 +66,13 @@ struct attempt {
     enum verdict verdict; /* if it ends well */
     unsigned pinned;   /* coroutines of the application that were resumed where nothing can yield */
     uint64_t slice_ns; /* when this turn began; 0 = not seen yet */
-    unsigned slice_hooks; /* hooks since then */
+    unsigned slice_hooks;   /* hooks since then */
+    uint64_t slice_busy_ns; /* and the time, without what no script can have taken (STALL_NS) */
     /* work that no hook sees (lua/doom.h) */
-    size_t work;        /* units since the last look */
-    unsigned looks;     /* since the last hook */
-    uint64_t looked_ns; /* the first of them */
+    size_t work;            /* units since the last look */
+    unsigned looks;         /* since the last hook */
+    uint64_t looked_ns;     /* the last of them */
+    uint64_t looks_busy_ns; /* since the first of them, without stalls */
     /* the count hook */
     uint64_t hook_ns;    /* the last one; 0 = none in this turn */
     unsigned hook_count; /* instructions to the next one */
