@@ -106,7 +106,7 @@ static void copy_text(char to[static RELOAD_ERROR_BYTES_MAX], struct slice text)
 
 static void report_failure(struct reloader *reloader, struct slice error) {
     diag(DIAG_ERROR, "reload failed, generation %" PRIu64 " goes on: %.*s",
-        reloader->server->generation->number, (int)error.len, error.data ? error.data : "");
+        reloader->server->generation->number, (int)error.len, error.data);
     pthread_mutex_lock(&reloader->lock);
     reloader->report.failed++;
     copy_text(reloader->report.error, error);
