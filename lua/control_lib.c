@@ -6,6 +6,7 @@
  * itself. Meanwhile the inner coroutine is parked: another request that got hold of it through an
  * upvalue cannot resume it. */
 #include "lua/doom.h"
+#include "lua/fault.h"
 #include "lua/sandbox.h"
 
 /* ---- pcall, xpcall ---- */
@@ -16,6 +17,7 @@ static int finish_pcall(lua_State *L, int status, lua_KContext ctx) {
     if (status == LUA_ERRMEM)
         script_doom(L, DOOM_MEMORY);
     if (status != LUA_OK && status != LUA_YIELD) {
+        script_drop_our_place(L);
         lua_pushboolean(L, 0);
         lua_pushvalue(L, -2);
         return 2;
@@ -37,6 +39,7 @@ static int handle_message(lua_State *L) {
     if (script_vm_of(L)->current->doom != DOOM_NONE)
         return 1;
     lua_settop(L, 1);
+    script_drop_our_place(L);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, 1, 1);

@@ -121,6 +121,18 @@ static struct slice without_our_place(struct slice text) {
     return whole ? slice_of(text.data + at + 2, text.len - at - 2) : text;
 }
 
+void script_drop_our_place(lua_State *L) {
+    if (lua_type(L, -1) != LUA_TSTRING)
+        return;
+    struct slice text;
+    text.data = lua_tolstring(L, -1, &text.len);
+    struct slice rest = without_our_place(text);
+    if (rest.len == text.len)
+        return;
+    lua_pushlstring(L, rest.data, rest.len);
+    lua_remove(L, -2);
+}
+
 void script_fault_fill(
     lua_State *L, int message, lua_State *co, const struct script_app *app, struct fault *fault) {
     struct slice text = SLICE("?"), trace;

@@ -19,6 +19,9 @@ static inline bool script_fault_wanted(const struct fault *fault) {
  * raised, which still stands. In a protected call: allocates in Lua. */
 void script_fault_fill(
     lua_State *L, int message, lua_State *co, const struct script_app *app, struct fault *fault);
+/* Takes the place of our own Lua code off the error text on top of the stack; anything else stays
+ * as it is. Allocates in Lua. */
+void script_drop_our_place(lua_State *L);
 /* One that has no place in the code. */
 void script_fault_plain(struct fault *fault, const char *message);
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <lauxlib.h>
+#include <stdarg.h>
 
 /* One match from one start may always take this long: 3 million steps. */
 #define LOOKS_MIN 48u
@@ -26,8 +27,20 @@ static void step(struct pattern *m) {
     steps(m, 1);
 }
 
-static _Noreturn void malformed(struct pattern *m, const char *why) {
-    luaL_error(m->L, "malformed pattern (%s)", why);
+/* As luaL_error, with the place of the pattern's caller; does not return. */
+static const char *fail(const struct pattern *m, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    luaL_where(m->L, m->caller);
+    lua_pushvfstring(m->L, format, arguments);
+    va_end(arguments);
+    lua_concat(m->L, 2);
+    (void)lua_error(m->L);
+    return NULL;
+}
+
+static _Noreturn void malformed(const struct pattern *m, const char *why) {
+    fail(m, "malformed pattern (%s)", why);
     __builtin_unreachable();
 }
 
@@ -182,7 +195,7 @@ static const char *match_shortest(
 
 static const char *open_capture(struct pattern *m, const char *s, const char *p, ptrdiff_t len) {
     if (m->capture_count == PATTERN_CAPTURES_MAX)
-        luaL_error(m->L, "too many captures");
+        return fail(m, "too many captures");
     m->captures[m->capture_count++] = (struct pattern_capture){.start = s, .len = len};
     const char *found = match_from(m, s, p);
     if (!found)
@@ -195,7 +208,7 @@ static const char *close_capture(struct pattern *m, const char *s, const char *p
     while (index >= 0 && m->captures[index].len != PATTERN_OPEN)
         index--;
     if (index < 0)
-        luaL_error(m->L, "invalid pattern capture");
+        return fail(m, "invalid pattern capture");
     m->captures[index].len = s - m->captures[index].start;
     const char *found = match_from(m, s, p);
     if (!found)
@@ -207,7 +220,7 @@ static const char *close_capture(struct pattern *m, const char *s, const char *p
 static const char *match_again(struct pattern *m, const char *s, char digit) {
     int index = digit - '1';
     if (index < 0 || index >= m->capture_count || m->captures[index].len == PATTERN_OPEN)
-        luaL_error(m->L, "invalid capture index %%%d in pattern", index + 1);
+        return fail(m, "invalid capture index %%%d in pattern", index + 1);
     ptrdiff_t len = m->captures[index].len;
     if (len > 0)
         steps(m, (size_t)len / BYTES_PER_STEP);
@@ -260,7 +273,7 @@ static bool match_special(struct pattern *m, const char **s, const char **p) {
     if (*at == 'f') {
         at++;
         if (at == m->end || *at != '[')
-            luaL_error(m->L, "missing '[' after '%%f' in pattern");
+            fail(m, "missing '[' after '%%f' in pattern");
         const char *end = item_end(m, at);
         if (!at_frontier(m, *s, at, end))
             *s = NULL;
@@ -341,7 +354,7 @@ static const char *match_rest(struct pattern *m, const char *s, const char *p) {
 
 static const char *match_from(struct pattern *m, const char *s, const char *p) {
     if (++m->depth > DEPTH_MAX)
-        luaL_error(m->L, "pattern too complex");
+        return fail(m, "pattern too complex");
     const char *found = match_rest(m, s, p);
     m->depth--;
     return found;
@@ -351,6 +364,7 @@ static const char *match_from(struct pattern *m, const char *s, const char *p) {
 
 void pattern_init(struct pattern *pattern, lua_State *L, struct slice text, struct slice source) {
     pattern->L = L;
+    pattern->caller = 1;
     pattern->text = text.data;
     pattern->text_end = text.data + text.len;
     pattern->anchored = source.len > 0 && source.data[0] == '^';
@@ -392,13 +406,13 @@ void pattern_done(struct pattern *pattern) {
 void pattern_push_capture(struct pattern *pattern, int index, const char *start, const char *end) {
     if (index >= pattern->capture_count) {
         if (index != 0)
-            luaL_error(pattern->L, "invalid capture index %%%d", index + 1);
+            fail(pattern, "invalid capture index %%%d", index + 1);
         lua_pushlstring(pattern->L, start, (size_t)(end - start));
         return;
     }
     const struct pattern_capture *capture = &pattern->captures[index];
     if (capture->len == PATTERN_OPEN)
-        luaL_error(pattern->L, "unfinished capture");
+        fail(pattern, "unfinished capture");
     if (capture->len == PATTERN_POSITION)
         lua_pushinteger(pattern->L, capture->start - pattern->text + 1);
     else

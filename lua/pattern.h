@@ -26,6 +26,7 @@ struct pattern_capture {
 
 struct pattern {
     lua_State *L;
+    int caller; /* the level on the stack whose place errors tell: 1, who called the C function */
     const char *text, *text_end;
     const char *at, *end; /* of the pattern, without '^' */
     bool anchored;

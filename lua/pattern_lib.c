@@ -36,7 +36,9 @@ static int find_plain(lua_State *L, struct slice text, struct slice source, size
     return 2;
 }
 
+/* SEARCH_PATTERN is gsub's, whose errors are its caller's: the one in Lua has ours below it. */
 enum search { SEARCH_FIND, SEARCH_PATTERN, SEARCH_MATCH };
+#define GSUB_CALLER 3
 
 /* Searches from an offset on; ctx has it with the kind in the two lowest bits. */
 static int search_on(lua_State *L, int status, lua_KContext ctx) {
@@ -45,6 +47,8 @@ static int search_on(lua_State *L, int status, lua_KContext ctx) {
     enum search kind = (enum search)(ctx & 3);
     struct pattern pattern;
     pattern_init(&pattern, L, text, source);
+    if (kind == SEARCH_PATTERN)
+        pattern.caller = GSUB_CALLER;
     const char *from = text.data + (ctx >> 2);
     const char *end = pattern_find(&pattern, &from);
     if (!end && pattern.tired)
@@ -142,7 +146,7 @@ static int lib_gmatch(lua_State *L) {
     return 1;
 }
 
-/* ---- gsub with a string or a table; functions are prelude.c's ---- */
+/* ---- gsub; with a function it is prelude.c's ---- */
 
 struct replacer {
     struct pattern pattern;
@@ -280,14 +284,29 @@ static int gsub_on(lua_State *L, int status, lua_KContext ctx) {
     return 2;
 }
 
+static int finish_gsub(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    return lua_gettop(L);
+}
+
+/* Upvalue 1: the one in Lua, which gets its arguments checked. */
 static int lib_gsub(lua_State *L) {
     struct slice text = check_text(L, TEXT);
     (void)check_text(L, SOURCE);
     int type = lua_type(L, REPL);
-    luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TTABLE, REPL,
-        "string/function/table");
+    luaL_argexpected(L,
+        type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE,
+        REPL, "string/function/table");
     lua_Integer limit = luaL_optinteger(L, 4, (lua_Integer)text.len + 1);
     lua_settop(L, REPL);
+    if (type == LUA_TFUNCTION) {
+        lua_pushinteger(L, limit);
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_insert(L, 1);
+        lua_callk(L, 4, LUA_MULTRET, 0, finish_gsub);
+        return finish_gsub(L, LUA_OK, 0);
+    }
     struct progress *progress = lua_newuserdatauv(L, sizeof *progress, 0);
     *progress = (struct progress){.limit = limit};
     lua_pushnil(L);
@@ -299,9 +318,9 @@ void script_open_patterns(lua_State *L) {
         {"find", lib_find}, {"match", lib_match}, {"gmatch", lib_gmatch}, {NULL, NULL}};
     lua_getfield(L, -1, "string");
     luaL_setfuncs(L, functions, 0);
-    lua_pushcfunction(L, lib_gsub);
     lua_pushcfunction(L, lib_search);
     script_push_gsub(L);
+    lua_pushcclosure(L, lib_gsub, 1);
     lua_setfield(L, -2, "gsub");
     lua_pop(L, 1);
 }

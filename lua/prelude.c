@@ -8,7 +8,7 @@
  * one that contradicts itself. What cannot be compared in a short list is told with the place of
  * the call; in a long one that look would cost too much. */
 static const char sort_source[] =
-    "local original, is_simple, type, error = ...\n"
+    "local original, is_simple, type, error, tointeger = ...\n"
     "local function natural(a, b) return a < b end\n"
     "local plain = { number = true, string = true, boolean = true, ['nil'] = true }\n"
     "local function checked(a, b)\n"
@@ -42,7 +42,7 @@ static const char sort_source[] =
     "  if type(list) ~= 'table' then\n"
     "    error(\"bad argument #1 to 'sort' (table expected, got \" .. type(list) .. ')', 2)\n"
     "  end\n"
-    "  local count = #list\n"
+    "  local count = tointeger(#list) or error('object length is not an integer', 2)\n"
     "  if less == nil then\n"
     "    if count <= 1000 and is_simple(list, count) then return original(list) end\n"
     "    less = count <= 1000 and checked or natural\n"
@@ -68,30 +68,18 @@ static const char sort_source[] =
 
 /* As the library's: an empty match right behind the match before it does not count. */
 static const char gsub_source[] =
-    "local gsub, find, type, error, sub, byte, concat, pack, unpack, tostring = ...\n"
+    "local find, type, error, sub, byte, concat, pack, unpack = ...\n"
     "local function replacement(value, whole)\n"
     "  if not value then return whole end\n"
     "  local kind = type(value)\n"
     "  if kind ~= 'string' and kind ~= 'number' then\n"
-    "    error('invalid replacement value (a ' .. kind .. ')', 3)\n"
+    "    error('invalid replacement value (a ' .. kind .. ')', 4)\n"
     "  end\n"
     "  return value\n"
     "end\n"
     "return function(text, pattern, repl, limit)\n"
-    "  if type(repl) ~= 'function' or (type(text) ~= 'string' and type(text) ~= 'number') or\n"
-    "      type(pattern) ~= 'string' or (limit ~= nil and type(limit) ~= 'number') then\n"
-    "    local kind = type(repl)\n"
-    "    if type(text) == 'string' and type(pattern) == 'string' and kind ~= 'string' and\n"
-    "        kind ~= 'number' and kind ~= 'table' and kind ~= 'function' then\n"
-    "      local wanted = \"bad argument #3 to 'gsub' (string/function/table expected, got \"\n"
-    "      error(wanted .. kind .. ')', 2)\n"
-    "    end\n"
-    "    return gsub(text, pattern, repl, limit)\n"
-    "  end\n"
-    "  text = tostring(text)\n"
     "  local anchored = byte(pattern, 1) == 94\n"
     "  local out, n, done, at, last_end = {}, 0, 0, 1, 0\n"
-    "  limit = limit or #text + 1\n"
     "  while done < limit and at <= #text + 1 do\n"
     "    local found = pack(find(text, pattern, at))\n"
     "    local first, last = found[1], found[2]\n"
@@ -112,24 +100,16 @@ static const char gsub_source[] =
     "  return concat(out), done\n"
     "end\n";
 
-/* A long text is counted in pieces; a character that begins in one may end in the next. */
+/* A character that begins in one piece may end in the next. */
 static const char utf8_len_source[] =
-    "local len, byte, type, error = ...\n"
-    "local PIECE = 262144\n"
-    "return function(text, first, last, lax)\n"
-    "  if type(text) ~= 'string' or #text <= PIECE then return len(text, first, last, lax) end\n"
-    "  first, last = first or 1, last or -1\n"
-    "  len(text, first, first - 1)\n"
-    "  if first < 0 then first = #text + first + 1 end\n"
-    "  if last < 0 then last = #text + last + 1 end\n"
-    "  if last > #text then error(\"bad argument #3 to 'len' (final position out of bounds)\", 2) "
-    "end\n"
+    "local len, byte = ...\n"
+    "return function(text, first, last, lax, piece)\n"
     "  local total = 0\n"
     "  while first <= last do\n"
-    "    local count, bad = len(text, first, last - first >= PIECE and first + PIECE - 1 or last, "
+    "    local count, bad = len(text, first, last - first >= piece and first + piece - 1 or last, "
     "lax)\n"
     "    if not count then return count, bad end\n"
-    "    total, first = total + count, first + PIECE\n"
+    "    total, first = total + count, first + piece\n"
     "    while first <= last and byte(text, first) & 0xC0 == 0x80 do first = first + 1 end\n"
     "  end\n"
     "  return total\n"
@@ -256,13 +236,13 @@ static void push_from(lua_State *L, const char *library, const char *const *name
 
 void script_push_sort(lua_State *L) {
     push_from(L, NULL, (const char *const[]){"type", "error", NULL});
-    call_source(L, sort_source, sizeof sort_source - 1, 4);
+    push_from(L, "math", (const char *const[]){"tointeger", NULL});
+    call_source(L, sort_source, sizeof sort_source - 1, 5);
 }
 
 void script_push_utf8_len(lua_State *L) {
     push_from(L, "string", (const char *const[]){"byte", NULL});
-    push_from(L, NULL, (const char *const[]){"type", "error", NULL});
-    call_source(L, utf8_len_source, sizeof utf8_len_source - 1, 4);
+    call_source(L, utf8_len_source, sizeof utf8_len_source - 1, 2);
 }
 
 void script_push_table_functions(lua_State *L) {
@@ -276,6 +256,5 @@ void script_push_gsub(lua_State *L) {
     push_from(L, NULL, (const char *const[]){"type", "error", NULL});
     push_from(L, "string", (const char *const[]){"sub", "byte", NULL});
     push_from(L, "table", (const char *const[]){"concat", "pack", "unpack", NULL});
-    push_from(L, NULL, (const char *const[]){"tostring", NULL});
-    call_source(L, gsub_source, sizeof gsub_source - 1, 10);
+    call_source(L, gsub_source, sizeof gsub_source - 1, 8);
 }

@@ -103,6 +103,7 @@ static int note_error(lua_State *L) {
             script_push_text(L, -1);
         lua_replace(L, 2);
         lua_settop(L, 2);
+        script_drop_our_place(L);
     }
     if (script_fault_wanted(&attempt->call->fault))
         script_fault_fill(L, 2, co, attempt->vm->app, &attempt->call->fault);

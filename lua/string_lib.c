@@ -43,6 +43,7 @@ static int lib_rep(lua_State *L) {
 #define PACK_BYTES_MAX ((size_t)8 << 20)
 #define NUMERAL_BYTES_MAX ((size_t)4096)
 #define TEXT_FORMAT_BYTES_MAX ((size_t)64 << 10)
+#define UTF8_PIECE_BYTES ((size_t)256 << 10)
 
 /* Goes on as the library's function, upvalue 1 (it has none itself), in the same frame: so its
  * errors name the function and the place of the call. */
@@ -112,6 +113,43 @@ static int lib_tonumber(lua_State *L) {
     return call_original(L);
 }
 
+/* A position from the end counts from the start then; 0 is in front of the text. */
+static lua_Integer position(lua_Integer at, size_t len) {
+    if (at >= 0)
+        return at;
+    return at < -(lua_Integer)len ? 0 : (lua_Integer)len + at + 1;
+}
+
+static int finish_utf8_len(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    return lua_gettop(L);
+}
+
+/* utf8.len: a long text is counted in pieces, in Lua (upvalue 2), so that others have their turn.
+ */
+static int lib_utf8_len(lua_State *L) {
+    size_t len;
+    (void)luaL_checklstring(L, 1, &len);
+    if (len <= UTF8_PIECE_BYTES)
+        return call_original(L);
+    lua_Integer first = position(luaL_optinteger(L, 2, 1), len);
+    luaL_argcheck(
+        L, first >= 1 && first - 1 <= (lua_Integer)len, 2, "initial position out of bounds");
+    lua_Integer last = position(luaL_optinteger(L, 3, -1), len);
+    luaL_argcheck(L, last <= (lua_Integer)len, 3, "final position out of bounds");
+    bool lax = lua_toboolean(L, 4);
+    lua_settop(L, 1);
+    lua_pushinteger(L, first);
+    lua_pushinteger(L, last);
+    lua_pushboolean(L, lax);
+    lua_pushinteger(L, (lua_Integer)UTF8_PIECE_BYTES);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_insert(L, 1);
+    lua_callk(L, 5, LUA_MULTRET, 0, finish_utf8_len);
+    return finish_utf8_len(L, LUA_OK, 0);
+}
+
 /* The conversion letter of the next specification of a format, moving *at behind it; '\0' at the
  * end. */
 static char next_conversion(const char **at, const char *end) {
@@ -179,7 +217,9 @@ void script_open_strings(lua_State *L) {
     wrap(L, "offset", lib_weighed);
     wrap(L, "codepoint", lib_weighed);
     lua_getfield(L, -1, "len");
+    lua_pushvalue(L, -1);
     script_push_utf8_len(L);
+    lua_pushcclosure(L, lib_utf8_len, 2);
     lua_setfield(L, -2, "len");
     lua_pop(L, 1);
     lua_getfield(L, -1, "os");

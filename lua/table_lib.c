@@ -88,6 +88,21 @@ static int call_for(
     return call(L, span < SPAN_SHORT);
 }
 
+/* The integer at index, which then is one there too: the functions in Lua only compare. */
+static lua_Integer take_integer(lua_State *L, int index) {
+    lua_Integer number = luaL_checkinteger(L, index);
+    if (!lua_isinteger(L, index)) {
+        lua_pushinteger(L, number);
+        lua_replace(L, index);
+    }
+    return number;
+}
+
+/* As that, for one that may be left out. */
+static lua_Integer take_optional(lua_State *L, int index, lua_Integer other) {
+    return lua_isnoneornil(L, index) ? other : take_integer(L, index);
+}
+
 static lua_Integer raw_len(lua_State *L) {
     return lua_istable(L, 1) ? (lua_Integer)lua_rawlen(L, 1) : 0;
 }
@@ -96,17 +111,13 @@ static int lib_concat(lua_State *L) {
     luaL_checkany(L, 1);
     (void)luaL_optstring(L, 2, "");
     bool plain = is_plain(L, 1);
-    lua_Integer first = luaL_optinteger(L, 3, 1), last = 0;
-    if (!lua_isnoneornil(L, 4))
-        last = luaL_checkinteger(L, 4);
-    else if (plain)
-        last = raw_len(L);
+    lua_Integer first = take_optional(L, 3, 1), last = take_optional(L, 4, plain ? raw_len(L) : 0);
     return call_for(L, "concat", plain, first, last);
 }
 
 static int lib_move(lua_State *L) {
-    lua_Integer first = luaL_checkinteger(L, 2), last = luaL_checkinteger(L, 3);
-    (void)luaL_checkinteger(L, 4);
+    lua_Integer first = take_integer(L, 2), last = take_integer(L, 3);
+    (void)take_integer(L, 4);
     bool two = !lua_isnoneornil(L, 5);
     return call_for(L, "move", is_plain(L, 1) && (!two || is_plain(L, 5)), first, last);
 }
@@ -117,7 +128,7 @@ static int lib_insert(lua_State *L) {
     lua_Integer len = plain ? raw_len(L) : 0;
     if (lua_gettop(L) != 3)
         return call(L, true); /* at the end: one step */
-    return call_for(L, "insert", plain, luaL_checkinteger(L, 2), len);
+    return call_for(L, "insert", plain, take_integer(L, 2), len);
 }
 
 static int lib_remove(lua_State *L) {
@@ -125,18 +136,15 @@ static int lib_remove(lua_State *L) {
     if (lua_isnoneornil(L, 2))
         return call(L, true);
     bool plain = is_plain(L, 1);
-    return call_for(L, "remove", plain, luaL_checkinteger(L, 2), plain ? raw_len(L) : 0);
+    return call_for(L, "remove", plain, take_integer(L, 2), plain ? raw_len(L) : 0);
 }
 
 /* The results must fit on the stack: that is bound enough. */
 static int lib_unpack(lua_State *L) {
     bool plain = is_plain(L, 1);
-    if (plain) {
-        lua_Integer first = luaL_optinteger(L, 2, 1);
-        lua_Integer last = lua_isnoneornil(L, 3) ? raw_len(L) : luaL_checkinteger(L, 3);
-        if (first <= last)
-            script_work(L, ((size_t)last - (size_t)first) % LUAI_MAXSTACK);
-    }
+    lua_Integer first = take_optional(L, 2, 1), last = take_optional(L, 3, plain ? raw_len(L) : 0);
+    if (plain && first <= last)
+        script_work(L, ((size_t)last - (size_t)first) % LUAI_MAXSTACK);
     return call(L, plain);
 }
 

@@ -309,7 +309,9 @@ class Sandbox(LuaCase):
                            ("table.insert({1}, 1, 2, 3)", "wrong number of arguments to 'insert'"),
                            ("table.unpack({}, 1, 1e7)", "too many results to unpack"),
                            ("os.date('%E')", "bad argument #1 to 'date' (invalid conversion specifier '%E')"),
-                           ("('x'):gsub('x', nil)", "bad argument #3 to 'gsub' (string/function/table expected, got nil)"),
+                           ("('x'):gsub('x', nil)", "bad argument #2 to 'gsub' (string/function/table expected, got nil)"),
+                           ("string.gsub('[', '[', print)", "malformed pattern (missing ']')"),
+                           ("utf8.len('x', 5)", "bad argument #2 to 'len' (initial position out of bounds)"),
                            ("table.sort(5)", "bad argument #1 to 'sort' (table expected, got number)"),
                            ("table.sort({1, 'x'})", "attempt to compare string with number"),
                            ("tonumber('1', 99)", "bad argument #2 to 'tonumber' (base out of range)")):

@@ -122,6 +122,60 @@ static void gsub_is_the_librarys(void **state) {
     ALL_TRUE(bodies);
 }
 
+#define RAISES(code, text)                                                                         \
+    "local _, why = pcall(function() local x = " code " end) "                                     \
+    "return 200, why:gsub('^app.lua:%d+', 'app.lua:1') == [==[" text "]==] or why"
+
+/* Functions that are ours tell what is wrong as the library's do, with the place of their call. */
+static void errors_name_the_callers_place(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        RAISES("('x'):gsub('[a', 'y')", "app.lua:1: malformed pattern (missing ']')"),
+        RAISES("('x'):gsub('[a', print)", "app.lua:1: malformed pattern (missing ']')"),
+        RAISES("('x'):gsub('x', '%a')", "app.lua:1: invalid use of '%' in replacement string"),
+        RAISES("('x'):gsub('x', function() return {} end)",
+            "app.lua:1: invalid replacement value (a table)"),
+        RAISES("('x'):gsub('x')", "app.lua:1: bad argument #2 to 'gsub' "
+                                  "(string/function/table expected, got no value)"),
+        RAISES("string.gsub('x', 'x', print, {})",
+            "app.lua:1: bad argument #4 to 'gsub' (number expected, got table)"),
+        RAISES("utf8.len('x', 3)",
+            "app.lua:1: bad argument #2 to 'len' (initial position out of bounds)"),
+        RAISES("utf8.len(('x'):rep(300000), 1, 300001)",
+            "app.lua:1: bad argument #3 to 'len' (final position out of bounds)"),
+        RAISES("utf8.len(('x'):rep(300000), {})",
+            "app.lua:1: bad argument #2 to 'len' (number expected, got table)"),
+        RAISES("table.sort(setmetatable({}, {__len = function() return 1.5 end}))",
+            "app.lua:1: object length is not an integer"),
+        RAISES("table.sort({1, {}})", "attempt to compare table with number"),
+        "local _, why = xpcall(table.sort, function(e) return e end, {1, {}}) "
+        "return 200, why == 'attempt to compare table with number' or why",
+        RAISES("error('concave: 12: no place')", "app.lua:1: concave: 12: no place"),
+    };
+    ALL_TRUE(bodies);
+}
+
+/* Numbers are taken as the library takes them: "2" and 2.0 are integers, 1.5 is none. */
+static void numbers_are_converted_as_in_the_library(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "return 200, (('a1'):gsub(1, function() return 'b' end)) == 'ab'",
+        "return 200, string.gsub(11, '1', function() return 'b' end) == 'bb'",
+        "return 200, (('aaa'):gsub('a', function() return 'b' end, '2')) == 'bba'",
+        "return 200, not pcall(string.gsub, 'aaa', 'a', function() return 'b' end, 1.5)",
+        "local t = setmetatable({1, 2, 3}, {}) return 200, table.remove(t, '2') == 2 and #t == 2",
+        "local t = setmetatable({1, 2, 3}, {}) table.insert(t, '2', 9) return 200, t[2] == 9",
+        "local t = setmetatable({1, 2}, {}) table.move(t, '1', 2.0, '3') return 200, t[4] == 2",
+        "local t = setmetatable({1, 2, 3}, {}) return 200, table.concat(t, ',', '2', 3.0) == '2,3'",
+        "local t = setmetatable({1, 2, 3}, {}) return 200, select('#', table.unpack(t, '2')) == 2",
+        "return 200, not pcall(table.unpack, setmetatable({1}, {}), 1.5)",
+        "return 200, utf8.len(('x'):rep(300000), '2', -1.0) == 299999",
+        "return 200, utf8.len(('x'):rep(300000), -2, -1) == 2",
+        "return 200, not pcall(utf8.len, ('x'):rep(300000), -300001)",
+    };
+    ALL_TRUE(bodies);
+}
+
 /* No text shows an address. */
 static void no_addresses(void **state) {
     (void)state;
@@ -283,6 +337,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(forbidden_things_are_absent, setup, teardown),
         cmocka_unit_test_setup_teardown(the_rest_of_the_library_works, setup, teardown),
         cmocka_unit_test_setup_teardown(gsub_is_the_librarys, setup, teardown),
+        cmocka_unit_test_setup_teardown(errors_name_the_callers_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(numbers_are_converted_as_in_the_library, setup, teardown),
         cmocka_unit_test_setup_teardown(no_addresses, setup, teardown),
         cmocka_unit_test_setup_teardown(shared_tables_are_read_only, setup, teardown),
         cmocka_unit_test_setup_teardown(huge_work_is_refused, setup, teardown),
