@@ -254,6 +254,12 @@ static int lib_load(lua_State *L) {
     if (len > LOAD_BYTES_MAX)
         return luaL_error(L, "load: more than %d bytes", (int)LOAD_BYTES_MAX);
     const char *name = luaL_optstring(L, 2, lua_type(L, 1) == LUA_TSTRING ? text : "=(load)");
+    const char *mode = luaL_optstring(L, 3, "t");
+    if (!strchr(mode, 't')) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "attempt to load a text chunk (mode is '%s')", mode);
+        return 2;
+    }
     struct source source = {.at = text, .left = len};
     int result = lua_load(L, read_piece, &source, name, "t");
     script_check_doom(L);

@@ -176,6 +176,19 @@ static void numbers_are_converted_as_in_the_library(void **state) {
     ALL_TRUE(bodies);
 }
 
+/* load takes text if its mode says so. */
+static void load_looks_at_its_mode(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "return 200, load('return 1', 'c', 't')() == 1 and load('return 1', 'c', 'bt')() == 1",
+        "local f, why = load('return 1', 'c', 'b') "
+        "return 200, f == nil and why == \"attempt to load a text chunk (mode is 'b')\"",
+        "local f, why = load('\\27Lua', 'c', 'bt') return 200, f == nil and type(why) == 'string'",
+        "local f, why = load('\\27Lua', 'c', 'b') return 200, f == nil and type(why) == 'string'",
+    };
+    ALL_TRUE(bodies);
+}
+
 /* No text shows an address. */
 static void no_addresses(void **state) {
     (void)state;
@@ -339,6 +352,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(gsub_is_the_librarys, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_name_the_callers_place, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers_are_converted_as_in_the_library, setup, teardown),
+        cmocka_unit_test_setup_teardown(load_looks_at_its_mode, setup, teardown),
         cmocka_unit_test_setup_teardown(no_addresses, setup, teardown),
         cmocka_unit_test_setup_teardown(shared_tables_are_read_only, setup, teardown),
         cmocka_unit_test_setup_teardown(huge_work_is_refused, setup, teardown),
