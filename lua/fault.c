@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "core/json_write.h"
+#include "lua/sandbox.h"
+#include "lua/vm.h"
 
 /* Lines shown before and behind the one at fault, and how much of a long one. */
 #define LINES_AROUND 2u
@@ -152,6 +154,27 @@ void script_fault_fill(
     trace.data = lua_tolstring(L, -1, &trace.len);
     append_traceback(&fault->traceback, trace);
     lua_pop(L, 1);
+}
+
+int script_tell_place(lua_State *L) {
+    const struct script_app *app = script_vm_of(L)->app;
+    struct slice text;
+    struct place place;
+    if (lua_islightuserdata(L, 1)) /* of a doomed one (lua/doom.h) */
+        return 1;
+    lua_settop(L, 1);
+    if (lua_istable(L, 1))
+        lua_pushliteral(L, "error object is a table");
+    else
+        script_push_text(L, 1);
+    script_drop_our_place(L);
+    text.data = lua_tolstring(L, -1, &text.len);
+    if (place_of_message(app, text, &place) || !place_of_stack(app, L, &place))
+        return 1;
+    lua_pushfstring(L, "%s:%d: ", place.source->name, (int)place.line);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+    return 1;
 }
 
 void script_fault_plain(struct fault *fault, const char *message) {

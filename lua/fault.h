@@ -22,6 +22,9 @@ void script_fault_fill(
 /* Takes the place of our own Lua code off the error text on top of the stack; anything else stays
  * as it is. Allocates in Lua. */
 void script_drop_our_place(lua_State *L);
+/* The message handler of a load: an error that tells no place, or is no text, gets the place where
+ * it was raised. */
+int script_tell_place(lua_State *L);
 /* One that has no place in the code. */
 void script_fault_plain(struct fault *fault, const char *message);
 

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/diag.h"
 #include "lua/doom.h"
+#include "lua/fault.h"
 #include "lua/load.h"
 #include "lua/test_lib.h"
 
@@ -41,11 +42,13 @@ static enum status boot(struct script_vm *vm, struct buf *error) {
     buf_init(&loading->names, SIZE_MAX);
     vm->current = loading;
     vm->running = vm->lua;
+    lua_pushcfunction(vm->lua, script_tell_place);
     lua_pushcfunction(vm->lua, script_load);
-    int result = lua_pcall(vm->lua, 0, 0, 0);
+    int result = lua_pcall(vm->lua, 0, 0, 1);
     buf_free(&loading->names);
     vm->current = NULL;
     vm->running = NULL;
+    lua_remove(vm->lua, 1);
     if (result == LUA_OK)
         return ST_OK;
     enum status status = ST_INVALID;
@@ -60,7 +63,7 @@ static enum status boot(struct script_vm *vm, struct buf *error) {
         status = ST_NOMEM;
     } else {
         const char *text = lua_tostring(vm->lua, -1);
-        buf_append_text(error, text ? text : "error object is not a string");
+        buf_append_text(error, text ? text : "?");
     }
     return status;
 }

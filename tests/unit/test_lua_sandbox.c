@@ -285,6 +285,12 @@ static void loading(void **state) {
     } broken[] = {
         {"local x =\n\nroute(", "app.lua:3: unexpected symbol near <eof>"},
         {"\nerror('no')", "app.lua:2: no"},
+        {"\nerror('no', 0)", "app.lua:2: no"},
+        {"assert(false)", "app.lua:1: assertion failed!"},
+        {"\nerror({})", "app.lua:2: error object is a table"},
+        {"error()", "app.lua:1: nil"},
+        {"\n\ncoroutine.yield()", "app.lua:3: attempt to yield from outside a coroutine"},
+        {"table.sort({1, {}})", "app.lua:1: attempt to compare table with number"},
         {"route('a', 'json', print)\nroute('a', 'json', print)",
             "app.lua:2: route 'a' for this method is there already: 'a' at app.lua:1"},
         {"route('a/:x', 'json', {method = 'GET'}, print)\n"
