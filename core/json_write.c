@@ -3,47 +3,54 @@
 #include "core/decimal.h"
 #include "core/utf8.h"
 
-static void write_escape(struct buf *out, char byte) {
-    static const char hex[] = "0123456789abcdef";
-    char escape[6] = {'\\', 'u', '0', '0', hex[(unsigned char)byte >> 4], hex[byte & 15]};
-    size_t len = 2;
-    switch (byte) {
-    case '"':
-    case '\\':
-        escape[1] = byte;
-        break;
-    case '\b':
-        escape[1] = 'b';
-        break;
-    case '\f':
-        escape[1] = 'f';
-        break;
-    case '\n':
-        escape[1] = 'n';
-        break;
-    case '\r':
-        escape[1] = 'r';
-        break;
-    case '\t':
-        escape[1] = 't';
-        break;
-    default:
-        len = sizeof escape;
-    }
-    buf_append(out, escape, len);
+#define PIECE_BYTES ((size_t)4096)
+
+/* What stands behind the backslash for each control character; 'u' has four digits behind it. */
+static const char letters[0x20 + 1] = "uuuuuuuubtnufruuuuuuuuuuuuuuuuuu";
+
+/* Bytes of an escape beyond the first. */
+static size_t escape_more(char byte) {
+    if (!utf8_is_special(byte))
+        return 0;
+    return (unsigned char)byte < 0x20 && letters[(unsigned char)byte] == 'u' ? 5 : 1;
 }
 
-/* Text from the first byte that may need an escape on. */
-static void write_escaped(struct buf *out, const char *at, const char *end) {
-    const char *run = at;
-    for (; at != end; at++) {
-        if (!utf8_is_special(*at))
-            continue;
-        buf_append(out, run, (size_t)(at - run));
-        write_escape(out, *at);
-        run = at + 1;
+static char *write_escape(char *to, char byte) {
+    static const char hex[] = "0123456789abcdef";
+    *to++ = '\\';
+    if ((unsigned char)byte >= 0x20) {
+        *to++ = byte;
+        return to;
     }
-    buf_append(out, run, (size_t)(end - run));
+    *to++ = letters[(unsigned char)byte];
+    if (to[-1] != 'u')
+        return to;
+    *to++ = '0';
+    *to++ = '0';
+    *to++ = hex[(unsigned char)byte >> 4];
+    *to++ = hex[byte & 15];
+    return to;
+}
+
+/* Text from the first byte that may need an escape on. A text may have megabytes of them, so there
+ * is room made for many at a time. */
+static void write_escaped(struct buf *out, const char *at, const char *end) {
+    while (at != end) {
+        const char *stop = (size_t)(end - at) > PIECE_BYTES ? at + PIECE_BYTES : end;
+        size_t len = (size_t)(stop - at);
+        for (const char *byte = at; byte != stop; byte++)
+            len += escape_more(*byte);
+        char *to = buf_reserve(out, len);
+        if (!to)
+            return;
+        out->len += len;
+        for (; at != stop; at++) {
+            if (utf8_is_special(*at))
+                to = write_escape(to, *at);
+            else
+                *to++ = *at;
+        }
+    }
 }
 
 void json_write_string(struct buf *out, struct slice text) {

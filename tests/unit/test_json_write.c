@@ -78,6 +78,46 @@ static void every_byte_at_every_place_reads_back(void **state) {
     buf_free(&scratch);
 }
 
+static size_t json_len(const char *text, size_t len) {
+    size_t sum = 2;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == '"' || text[i] == '\\' || (text[i] && strchr("\b\f\n\r\t", text[i])))
+            sum += 2;
+        else
+            sum += text[i] < 0x20 ? 6 : 1;
+    return sum;
+}
+
+/* Escapes of both lengths, over more than one of the writer's pieces; in buffers that have exactly
+ * the room, and that lack a byte. */
+static void long_texts_of_escapes_read_back(void **state) {
+    (void)state;
+    static char text[20000];
+    struct buf scratch;
+    buf_init(&scratch, SIZE_MAX);
+    for (size_t period = 1; period < 40; period += 7) {
+        for (size_t i = 0; i < sizeof text; i++)
+            text[i] = i % period == 0 ? (char)(i / period % 0x30) : 'a';
+        struct slice slice = slice_of(text, sizeof text - period);
+        size_t len = json_len(text, slice.len);
+        for (size_t lacks = 0; lacks < 2; lacks++) {
+            struct buf exact;
+            buf_init(&exact, len - lacks);
+            json_write_string(&exact, slice);
+            assert_int_equal(buf_ok(&exact), lacks == 0);
+            buf_free(&exact);
+        }
+        buf_reset(&out, SIZE_MAX);
+        json_write_string(&out, slice);
+        assert_int_equal(out.len, len);
+        struct json_reader reader;
+        json_reader_init(&reader, buf_slice(&out), &scratch, 1);
+        assert_int_equal(json_next(&reader), JSON_STRING);
+        assert_true(slice_equal(reader.string, slice));
+    }
+    buf_free(&scratch);
+}
+
 static void floats_stay_floats_in_the_fewest_digits(void **state) {
     (void)state;
     assert_real_as(0.0, "0.0");
@@ -223,6 +263,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(strings_are_quoted_and_escaped),
         TEST(every_byte_at_every_place_reads_back),
+        TEST(long_texts_of_escapes_read_back),
         TEST(floats_stay_floats_in_the_fewest_digits),
         TEST(random_floats_read_back_the_same_in_the_fewest_digits),
         TEST(a_full_buffer_is_reported),
