@@ -52,7 +52,10 @@ static void add_place(luaL_Buffer *text, const struct place *place) {
     add_place(text, place->up); /* as deep as the value, so bounded */
     if (place->name.data) {
         luaL_addchar(text, '.');
-        lua_pushlstring(L, place->name.data, place->name.len);
+        if (utf8_valid(place->name))
+            lua_pushlstring(L, place->name.data, place->name.len);
+        else /* so that the error itself can be told in a reply */
+            lua_pushliteral(L, "?");
     } else {
         lua_pushfstring(L, "[%I]", (LUAI_UACINT)place->index);
     }

@@ -111,6 +111,7 @@ static void bad_values_name_the_place(void **state) {
         {"{[true] = 1}", "200 \"app.lua:LINE: value: table with a key that is neither a string nor "
                          "an integer\""},
         {"{x = '\\xff'}", "200 \"app.lua:LINE: value.x: not valid UTF-8\""},
+        {"{['\\xff'] = 1}", "200 \"app.lua:LINE: value.?: not valid UTF-8\""},
         {"json.null", "200 \"app.lua:LINE: set: null cannot be stored (nil deletes)\""},
         {"('x'):rep(65536)",
             "200 \"app.lua:LINE: set: the value of 'k' is larger than 65536 bytes\""},
