@@ -69,7 +69,8 @@ static int check(const struct options *options) {
             status = ST_INVALID;
         lua_script_engine.app_close(app);
     } else {
-        fprintf(stderr, "%.*s\n", (int)error.len, error.data ? error.data : "");
+        struct slice text = error.len ? buf_slice(&error) : SLICE("out of memory");
+        fprintf(stderr, "%.*s\n", (int)text.len, text.data);
     }
     buf_free(&error);
     return status == ST_OK ? EXIT_FINE : EXIT_BAD;

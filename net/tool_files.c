@@ -60,6 +60,8 @@ void tool_files_tell(const struct buf *problems, struct tool_progress *progress)
         fprintf(stderr, "concave: %.*s\n", (int)len, at);
         at += len + 1;
     }
+    if (problems->len == 0 && !buf_ok(problems))
+        fputs("concave: out of memory\n", stderr);
 }
 
 /* ---- one segment ---- */

@@ -42,7 +42,8 @@ void tool_files_free(struct tool_files *files);
 /* After reading them has ended with this status: true if that may be because a server has changed
  * the directory meanwhile, so that all is to be done again with a new listing. */
 bool tool_files_changed(const struct tool_files *files, enum status status, struct buf *problems);
-/* The lines of `problems` to stderr, each with the program's name before it. */
+/* The lines of `problems` to stderr, each with the program's name before it; if there was no memory
+ * for any, that. */
 void tool_files_tell(const struct buf *problems, struct tool_progress *progress);
 
 /* Gets each record behind after_lsn, its operations all in order; a status other than ST_OK ends
