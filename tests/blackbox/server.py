@@ -430,10 +430,10 @@ def clean_env():
     return {name: value for name, value in os.environ.items() if not name.startswith("CONCAVE_")}
 
 
-def run(*arguments, env=None, cwd=None, stdin=b"", timeout=START_SECONDS):
+def run(*arguments, env=None, cwd=None, stdin=b"", timeout=START_SECONDS, binary=BINARY):
     """Runs the binary to its end: a CompletedProcess with text in stdout and stderr."""
     done = subprocess.run(
-        [BINARY, *arguments], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [binary, *arguments], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**clean_env(), **(env or {})}, cwd=cwd, timeout=timeout, check=False)
     done.stdout = done.stdout.decode("utf-8", "replace")
     done.stderr = done.stderr.decode("utf-8", "replace")

@@ -1,10 +1,12 @@
-"""Every n: the n-th allocation of one scenario fails, once, or that one and the forty behind it.
+"""Every n: the n-th allocation of one scenario fails, alone or as the first of forty.
 
 Start, serving, checkpoint, reload and stop of the real binary, built so that allocations fail on request
 (tests/support/nomem.c). What may happen then: an error reply that the server itself writes, which says that
 nothing was written; a connection that closes without a reply; or an exit with code 1 and a message. What may
 not: a crash, a hang, a lost or partial write, a request or connection that never ends, a leak (that the
 AddressSanitizer tells at the exit), or that the server does not serve as before what comes after the failure.
+
+The tools, too: they end with exit code 1 and a reason, or have done the whole of their work.
 
 CI tries every so manieth n, from a random one on; CONCAVE_LONG every one.
 """
@@ -25,8 +27,8 @@ from server import BINARY, Connection, Disconnected, Server, run
 LONG = "CONCAVE_LONG" in os.environ
 SCALE = float(os.environ.get("CONCAVE_TEST_SCALE", "1"))
 # Numbers tried of a sweep, in CI.
-STARTS_TRIED, COLD_TRIED, WARM_TRIED = 90, 60, 80
-FAILURES_IN_A_ROW = 40  # of the second mode
+STARTS_TRIED, COLD_TRIED, WARM_TRIED, TOOLS_TRIED = 90, 60, 80, 100
+FAILURES_IN_A_ROW = 40  # of the second way
 REPLY_SECONDS = 30
 PROBLEMS_MAX = 10
 OPTIONS = ("--wal-segment-bytes", str(1 << 20))
@@ -258,7 +260,9 @@ class Scenario:
 
 
 @unittest.skipIf(thread_sanitized(), "not built there (tests/CMakeLists.txt)")
-class Nomem(unittest.TestCase):
+class NomemCase(unittest.TestCase):
+    """A directory with a snapshot and a log behind it, whose server was killed, and what it must hold."""
+
     @classmethod
     def setUpClass(cls):
         seed = os.environ.get("CONCAVE_TEST_SEED") or str(random.SystemRandom().randrange(1 << 32))
@@ -278,7 +282,6 @@ class Nomem(unittest.TestCase):
         with open(os.path.join(app, "static", "long.bin"), "wb") as file:
             file.write(bytes(300000))
         self.server.app = os.path.join(app, "app.lua")
-        # A snapshot, and a log behind it, for every start to read.
         self.server.start()
         self.scenario(strict=True)
         self.server.kill()
@@ -313,26 +316,6 @@ class Nomem(unittest.TestCase):
         finally:
             normal.remove()
 
-    def check_exit(self, said_before, stopped):
-        """The process has ended, or is told to: with a reason, or as if nothing had failed."""
-        code = self.server.wait()
-        said = self.server.stderr()[said_before:]
-        if stopped and code == EXIT_FINE:
-            assert "some requests have not ended" not in said, "a request in flight for ever"
-            self.outcomes["stops"] += 1
-            return
-        assert code == EXIT_BAD and "Sanitizer" not in said, "exit code %s" % code
-        assert "memory" in said or 'on("start") failed' in said, "an exit without a reason"
-        self.outcomes["exits"] += 1
-
-    def check_serving(self):
-        """A process that has survived serves as before, and holds nothing for what is over."""
-        self.scenario(strict=True)
-        deadline = time.monotonic() + REPLY_SECONDS
-        while self.server.metrics()["concave_http_connections"] != 1:
-            assert time.monotonic() < deadline, "connections that do not close"
-            time.sleep(0.002)
-
     # ---- sweeps ----
 
     def numbers(self, count, tried):
@@ -362,6 +345,32 @@ class Nomem(unittest.TestCase):
         print("\nfailing allocations of %s tried: %d of %d: %s" % (what, self.tried, count, counts), flush=True)
         if self.problems:
             self.fail("\n".join(self.problems))
+
+
+class Serve(NomemCase):
+    """The server, from its start to its stop."""
+
+    def check_exit(self, said_before, stopped):
+        """The process has ended, or is told to: with a reason, or as if nothing had failed."""
+        code = self.server.wait()
+        said = self.server.stderr()[said_before:]
+        if stopped and code == EXIT_FINE:
+            assert "some requests have not ended" not in said, "a request in flight for ever"
+            self.outcomes["stops"] += 1
+            return
+        assert code == EXIT_BAD and "Sanitizer" not in said, "exit code %s" % code
+        assert "memory" in said or 'on("start") failed' in said, "an exit without a reason"
+        self.outcomes["exits"] += 1
+
+    def check_serving(self):
+        """A process that has survived serves as before, and holds nothing for what is over."""
+        self.scenario(strict=True)
+        deadline = time.monotonic() + REPLY_SECONDS
+        while self.server.metrics()["concave_http_connections"] != 1:
+            assert time.monotonic() < deadline, "connections that do not close"
+            time.sleep(0.002)
+
+    # ---- sweeps ----
 
     def sweep_starts(self, what, length):
         def work(said_before):
@@ -449,22 +458,78 @@ class Nomem(unittest.TestCase):
     # ---- the tests ----
 
     def test_start_one(self):
-        self.sweep_starts("a start, one each", 1)
+        self.sweep_starts("a start, alone", 1)
 
     def test_start_row(self):
-        self.sweep_starts("a start, a row each", FAILURES_IN_A_ROW)
+        self.sweep_starts("a start, first of forty", FAILURES_IN_A_ROW)
 
     def test_cold_one(self):
-        self.sweep_cold("a first scenario and the stop, one each", 1)
+        self.sweep_cold("a first scenario and the stop, alone", 1)
 
     def test_cold_row(self):
-        self.sweep_cold("a first scenario and the stop, a row each", FAILURES_IN_A_ROW)
+        self.sweep_cold("a first scenario and the stop, first of forty", FAILURES_IN_A_ROW)
 
     def test_warm_one(self):
-        self.sweep_warm("a later scenario, one each", 1)
+        self.sweep_warm("a later scenario, alone", 1)
 
     def test_warm_row(self):
-        self.sweep_warm("a later scenario, a row each", FAILURES_IN_A_ROW)
+        self.sweep_warm("a later scenario, first of forty", FAILURES_IN_A_ROW)
+
+
+class Tools(NomemCase):
+    """Commands on the files of a server that was killed."""
+
+    def setUp(self):
+        super().setUp()
+        self.environment = {"CONCAVE_NOMEM": self.failures.path}
+        self.data = self.server.data
+        self.dumped = run("dump", self.data).stdout
+
+    def tool(self, *arguments, stdin=b""):
+        return run(*arguments, env=self.environment, stdin=stdin, binary=nomem.BINARY)
+
+    def sweep(self, what, work):
+        """work(): what the tool, run once, has done, as a CompletedProcess with its result in stdout."""
+        self.failures.arm(0)
+        wanted = work()
+        count = self.failures.count
+        self.assertEqual(wanted.returncode, EXIT_FINE, wanted)
+
+        def attempt(_):
+            self.failures.arm(n, length)
+            done = work()
+            self.failures.disarm()
+            assert done.returncode in (EXIT_FINE, EXIT_BAD), done
+            assert done.returncode == EXIT_FINE or done.stderr.strip(), "an exit without a reason"
+            assert done.returncode == EXIT_BAD or done.stdout == wanted.stdout, "%r, not %r" % (done, wanted)
+            self.outcomes["done" if done.returncode == EXIT_FINE else "exits"] += 1
+
+        for length in 1, FAILURES_IN_A_ROW:
+            for n in self.numbers(count, TOOLS_TRIED):
+                self.attempt(n, length, attempt)
+        self.finish(what, 2 * count)
+
+    def test_verify(self):
+        self.sweep("verify", lambda: self.tool("verify", self.data))
+
+    def test_dump(self):
+        self.sweep("dump", lambda: self.tool("dump", self.data))
+
+    def test_dump_log(self):
+        self.sweep("dump --log", lambda: self.tool("dump", self.data, "--log"))
+
+    def test_check(self):
+        self.sweep("check", lambda: self.tool("check", "--app", self.server.app))
+
+    def test_load(self):
+        def load():
+            copy = os.path.join(self.server.folder, "copy")
+            shutil.rmtree(copy, ignore_errors=True)
+            done = self.tool("load", copy, stdin=self.dumped.encode())
+            if done.returncode == EXIT_FINE:
+                done.stdout = run("dump", copy).stdout
+            return done
+        self.sweep("load", load)
 
 
 if __name__ == "__main__":
