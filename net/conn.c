@@ -156,7 +156,10 @@ void conn_give_up(struct conn *conn, bool head_only) {
     }
     if (!conn->first && conn->out.len == 0)
         tell_out_of_memory(conn->worker, conn->fd, head_only);
-    conn->input = CONN_DONE; /* it closes behind the replies that are still to come */
+    /* It closes behind the replies that are still to come, and the last of them says so. */
+    conn->input = CONN_DONE;
+    for (struct exchange *exchange = conn->first; exchange; exchange = exchange->next)
+        exchange->keep_alive = exchange->next != NULL;
     buf_reset(&conn->in, 0);
 }
 
