@@ -138,6 +138,26 @@ static void a_status_without_a_registered_reason_keeps_the_space_before_it(void 
                     "X-Request-Id: id-1\r\n\r\n");
 }
 
+static void the_reply_for_want_of_memory_takes_the_given_room_only(void **state) {
+    struct fixture *fixture = *state;
+    char room[REPLY_NOMEM_BYTES_MAX];
+    struct buf out = {.data = room, .cap = sizeof room, .max = sizeof room};
+    fixture->frame.keep_alive = false;
+    fixture->frame.request_id = SLICE("0123456789abcdef");
+    reply_write_nomem(&out, &fixture->frame);
+    assert_true(buf_ok(&out) && out.data == room);
+    buf_append(&out, "", 1);
+    assert_string_equal(room,
+        "HTTP/1.1 503 Service Unavailable\r\n"
+        "Content-Type: application/json\r\n"
+        "Retry-After: 1\r\n"
+        "Content-Length: 74\r\n"
+        "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+        "X-Request-Id: 0123456789abcdef\r\n"
+        "Connection: close\r\n\r\n"
+        "{\"error\":\"the server is out of memory; try again\",\"code\":\"out_of_memory\"}\n");
+}
+
 static void a_date_is_an_imf_fixdate(void **state) {
     (void)state;
     char out[REPLY_DATE_BYTES + 1];
@@ -158,6 +178,7 @@ int main(void) {
         T(a_procedures_fields_pass_but_the_request_id_stays_single),
         T(a_date_that_the_procedure_set_is_not_doubled),
         T(a_status_without_a_registered_reason_keeps_the_space_before_it),
+        T(the_reply_for_want_of_memory_takes_the_given_room_only),
         T(a_date_is_an_imf_fixdate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
