@@ -141,13 +141,14 @@ class Scenario:
         return False
 
     def settle(self, work, *expected):
-        """The verdict on work's reply; again as long as the next log segment is on its way."""
+        """The verdict on work's reply; again as long as the next log segment is on its way, or could not be made."""
         deadline = time.monotonic() + REPLY_SECONDS
         while True:
             response = self.exchange(work)
-            if not response or b'"overloaded"' not in response.body or time.monotonic() > deadline:
+            waits = response and re.search(rb'"code":"(overloaded|disk_full)"', response.body)
+            if not waits or time.monotonic() > deadline:
                 return self.judge(response, *expected)
-            self.outcomes["overloaded"] += 1
+            self.outcomes["waits for the log"] += 1
             time.sleep(0.01)
 
     def ask(self, method, target, *expected, body=None, headers=()):
@@ -221,8 +222,9 @@ class Scenario:
         after = self.status()["app"]
         done = ends == ["ed "]
         assert done or not self.strict, "a reload failed: %r" % after
-        assert (after["reloads"] - before["reloads"], after["failed_reloads"] - before["failed_reloads"]) == (done, not done)
-        assert done or after["last_reload_error"]
+        counted = after["reloads"] - before["reloads"], after["failed_reloads"] - before["failed_reloads"]
+        assert counted == (done, not done), "%r: %r after %r" % (ends, after, before)
+        assert done or after["last_reload_error"], "a failed reload without a reason: %r" % after
         self.outcomes["reloads" if done else "failed reloads"] += 1
 
     def all(self):
@@ -300,9 +302,9 @@ class NomemCase(unittest.TestCase):
     def check_files(self):
         """Of a server that has ended: the normal binary finds nothing wrong, and what was acknowledged."""
         verified = run("verify", self.server.data)
-        assert verified.returncode == 0, verified.stdout + verified.stderr
+        assert verified.returncode == 0, "verify: %r" % verified
         dumped = run("dump", self.server.data)
-        assert dumped.returncode == 0, dumped.stderr
+        assert dumped.returncode == 0, "dump: %r" % dumped
         items = [json.loads(line) for line in dumped.stdout.splitlines()]
         self.ledger.check({item["key"]: item["value"] for item in items if "key" in item})
 
@@ -312,7 +314,7 @@ class NomemCase(unittest.TestCase):
         try:
             normal.start()
             self.ledger.check({key: value for key, (value, _) in normal.dump().items()})
-            assert normal.stop() == EXIT_FINE, normal.stderr()
+            assert normal.stop() == EXIT_FINE, "the normal binary: %s" % normal.stderr()
         finally:
             normal.remove()
 
