@@ -105,10 +105,10 @@ void shard_deliver(struct shard *shard, struct msg *msg, uint64_t now_ns);
  * if work is left that should not wait for an event, apart from that of shard_turn_slow. */
 bool shard_turn(struct shard *shard, uint64_t now_ns);
 
-/* A share of time, half as long as a turn's at most, for the slow (shard/ready.h): one step at
- * least. Once for one or two turns, when what they released has been sent: then the quick are held
- * up by one slice of the slow at most, and the slow have a fifth of the time at least. True if it
- * has done anything: a turn must follow. */
+/* A share of time for the slow (shard/ready.h): one step at least, and none begins after half the
+ * time of a turn. Once for one or two turns, when what they released has been sent: then the quick
+ * are held up by a slice or two of the slow, and these have about a fifth of the time at least.
+ * True if it has done anything: a turn must follow. */
 bool shard_turn_slow(struct shard *shard, uint64_t now_ns);
 /* Whether it has anything to do. */
 bool shard_has_slow(const struct shard *shard);
