@@ -2,13 +2,11 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/splitmix.h"
 #include "net/files.h"
 #include "net/reply.h"
 #include "net/route.h"
@@ -32,10 +30,10 @@ static size_t write_remote(const struct sockaddr_storage *address, char *out, si
 
 /* What the socket does not take at once is lost, as the connection is. */
 static void tell_out_of_memory(struct worker *worker, int fd, bool head_only) {
-    char text[REPLY_NOMEM_BYTES_MAX], id[17];
+    char text[REPLY_NOMEM_BYTES_MAX], id[FRESH_ID_BYTES];
     struct buf out = {.data = text, .cap = sizeof(text), .max = sizeof(text)};
-    snprintf(id, sizeof(id), "%016" PRIx64, splitmix_next(&worker->pool.ids));
-    reply_write_nomem(&out, &(struct reply_frame){.request_id = slice_of(id, sizeof(id) - 1),
+    exchange_fresh_id(&worker->pool, id);
+    reply_write_nomem(&out, &(struct reply_frame){.request_id = slice_of(id, sizeof(id)),
                                 .date = worker_date(worker),
                                 .head_only = head_only});
     assert(buf_ok(&out));

@@ -15,7 +15,6 @@
 #define PARAMS_BYTES_MAX (64u << 10)
 
 #define REQUEST_ID_BYTES_MAX 128u
-#define FRESH_ID_BYTES 16u
 
 void exchange_pool_init(
     struct exchange_pool *pool, uint64_t body_bytes_max, uint64_t ids, uint64_t seeds) {
@@ -56,6 +55,10 @@ static struct exchange *create(const struct exchange_pool *pool) {
     return exchange;
 }
 
+void exchange_fresh_id(struct exchange_pool *pool, char out[FRESH_ID_BYTES]) {
+    write_hex(splitmix_next(&pool->ids), out);
+}
+
 struct exchange *exchange_take(struct exchange_pool *pool) {
     struct exchange *exchange = pool->free;
     if (exchange) {
@@ -74,7 +77,7 @@ struct exchange *exchange_take(struct exchange_pool *pool) {
         destroy(exchange);
         return NULL;
     }
-    write_hex(splitmix_next(&pool->ids), id);
+    exchange_fresh_id(pool, id);
     exchange->storage.len = FRESH_ID_BYTES;
     exchange->call.request.id = slice_of(id, FRESH_ID_BYTES);
     return exchange;

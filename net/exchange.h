@@ -86,6 +86,10 @@ void exchange_pool_init(
     struct exchange_pool *pool, uint64_t body_bytes_max, uint64_t ids, uint64_t seeds);
 void exchange_pool_free(struct exchange_pool *pool);
 
+/* A request id that no client has given: letters and digits, no end mark. */
+#define FRESH_ID_BYTES 16u
+void exchange_fresh_id(struct exchange_pool *pool, char out[FRESH_ID_BYTES]);
+
 /* An empty exchange with a fresh request id; NULL if memory ran out. */
 struct exchange *exchange_take(struct exchange_pool *pool);
 /* Takes it back; its call is with nobody. Releases the procedure's input. */
