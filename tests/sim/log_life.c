@@ -82,22 +82,13 @@ static enum status apply(
     return ST_OK;
 }
 
-/* The tests of opening itself (tests/unit/test_wal.c) look for leaks in it. */
-static void set_opening(struct log_life *life, bool opening) {
-    if (opening)
-        leaks_overlook();
-    else if (life->opening)
-        leaks_look();
-    life->opening = opening;
-}
-
 enum status log_life_restore(struct log_life *life) {
     struct restore restore = {
         .ctx = life, .begin = begin, .load = load, .loaded = loaded, .apply = apply};
-    set_opening(life, true);
+    leaks_overlook(&life->opening, true);
     enum status status =
         restore_run(&life->options, &restore, &life->wal, &life->restored, &life->error);
-    set_opening(life, false);
+    leaks_overlook(&life->opening, false);
     return status;
 }
 
@@ -120,9 +111,9 @@ enum status log_life_begin(struct log_life *life) {
     ledger->count = ledger->kept = count;
     if (count && ledger->txns[count - 1].lsn > ledger->shown_lsn)
         ledger->shown_lsn = ledger->txns[count - 1].lsn;
-    set_opening(life, true);
+    leaks_overlook(&life->opening, true);
     status = wal_begin(life->wal, &life->error);
-    set_opening(life, false);
+    leaks_overlook(&life->opening, false);
     return status;
 }
 
@@ -335,7 +326,7 @@ void log_life_act(struct log_life *life) {
 }
 
 void log_life_end(struct log_life *life) {
-    set_opening(life, false);
+    leaks_overlook(&life->opening, false);
     snapshot_writer_abort(life->writer);
     wal_close(life->wal);
     log_store_close(&life->store);

@@ -5,20 +5,24 @@
 #ifndef CONCAVE_TESTS_SUPPORT_LEAKS_H
 #define CONCAVE_TESTS_SUPPORT_LEAKS_H
 
+#include <stdbool.h>
+
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>
 #endif
 
-/* What is allocated from here to leaks_look is no leak; in pairs, which may nest. */
-static inline void leaks_overlook(void) {
+/* From leaks_overlook(&on, true) to leaks_overlook(&on, false) what is allocated is no leak. on
+ * says whether that is so, false at first; ending it twice does no harm, so that it can be ended
+ * behind a jump too. */
+static inline void leaks_overlook(bool *on, bool overlook) {
+    if (*on == overlook)
+        return;
+    *on = overlook;
 #ifdef __SANITIZE_ADDRESS__
-    __lsan_disable();
-#endif
-}
-
-static inline void leaks_look(void) {
-#ifdef __SANITIZE_ADDRESS__
-    __lsan_enable();
+    if (overlook)
+        __lsan_disable();
+    else
+        __lsan_enable();
 #endif
 }
 

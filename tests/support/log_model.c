@@ -213,15 +213,6 @@ struct wal_options model_options(const char *dir, uint64_t *random) {
     };
 }
 
-/* The tests of opening itself (tests/unit/test_wal.c) look for leaks in it. */
-static void set_opening(struct life *life, bool opening) {
-    if (opening)
-        leaks_overlook();
-    else if (life->opening)
-        leaks_look();
-    life->opening = opening;
-}
-
 enum status life_open(
     struct life *life, struct log_model *model, const struct wal_options *options) {
     *life = (struct life){.model = model,
@@ -237,7 +228,7 @@ enum status life_open(
         .apply = check_op};
     struct buf *error = &life->text; /* life_end frees it, also after a jump out of here */
     buf_init(error, sizeof(life->error));
-    set_opening(life, true);
+    leaks_overlook(&life->opening, true);
     enum status status = restore_run(options, &restore, &life->wal, &restored, error);
     if (status == ST_OK) {
         pass_removals(&replaying, restored.snapshot.lsn + 1);
@@ -248,7 +239,7 @@ enum status life_open(
             model->shown_lsn = model->lsns[model->count - 1];
         status = wal_begin(life->wal, error);
     }
-    set_opening(life, false);
+    leaks_overlook(&life->opening, false);
     snprintf(
         life->error, sizeof(life->error), "%.*s", (int)error->len, error->len ? error->data : "");
     return status;
@@ -397,7 +388,7 @@ enum status life_snapshot(struct life *life) {
 }
 
 void life_end(struct life *life) {
-    set_opening(life, false);
+    leaks_overlook(&life->opening, false);
     wal_close(life->wal);
     life->wal = NULL;
     buf_free(&life->text);

@@ -37,7 +37,7 @@ struct life {
     bool relaxed;
     unsigned producers;
     size_t longest; /* record, in bytes of values */
-    bool opening;   /* also when a fatal error has jumped out of it */
+    bool opening;   /* leaks_overlook; the tests of opening itself (test_wal.c) look */
     char error[2048];
     struct buf text; /* what error is made of */
 };
