@@ -2,7 +2,7 @@
  * (Corbato, Merwin-Daggett and Daley 1962, "An experimental time-sharing system"). A call starts in
  * the quick line, of which a turn runs what it can. Once it has used up a slice of time it is slow
  * and stands in the slow line, of which a turn runs a bounded share. So a request that needs
- * microseconds waits for one slice at most, however many that need milliseconds are in flight.
+ * microseconds usually waits for a slice or two, however many that need milliseconds are in flight.
  *
  * As there:
  *   - the lower line gives longer turns: who is at its head keeps its place for some slices, also
